@@ -1,0 +1,68 @@
+"""The one seam for time. Everything that counts time asks a Clock; only this file reads the wall.
+
+Market time is the wall clock, except at a simulated venue whose clock is stepped: there `sleep` moves the venue's
+clock on, so that days of market pass in a minute. Signatures are always made on the wall clock (docs/adr/0005).
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import aiohttp
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Market time, aware UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when `seconds` of market time have passed."""
+        ...
+
+
+class WallClock:
+    """Market time is the machine's time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class MarketClock:
+    """Follows the clock of a simulated venue at `control_url`.
+
+    On a stepped clock `sleep` advances the venue by that much market time, at once; on a wall clock it waits.
+    """
+
+    def __init__(self, control_url: str, *, now_ms: int, stepped: bool) -> None:
+        self._control_url = control_url
+        self._now_ms = now_ms
+        self._stepped = stepped
+
+    @classmethod
+    async def connect(cls, control_url: str) -> "MarketClock":
+        """Read the venue's clock once (`GET {control_url}/clock` -> `{"now_ms", "mode": "wall" | "stepped"}`)."""
+        async with aiohttp.ClientSession() as session, session.get(f"{control_url}/clock") as reply:
+            reply.raise_for_status()
+            told = await reply.json()
+        return cls(control_url, now_ms=int(told["now_ms"]), stepped=told["mode"] == "stepped")
+
+    def now(self) -> datetime:
+        if not self._stepped:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self._now_ms)
+
+    async def sleep(self, seconds: float) -> None:
+        if not self._stepped:
+            await asyncio.sleep(max(0.0, seconds))
+            return
+        body = {"advance_ms": max(0, round(seconds * 1000))}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self._control_url}/clock", json=body) as reply,
+        ):
+            reply.raise_for_status()
+            self._now_ms = int((await reply.json())["now_ms"])

@@ -1,0 +1,209 @@
+"""Orders: what we want (intent), what a venue has (venue order), and the table of what may follow what.
+
+    INTENDED ─sent→ SENT ─acked→ OPEN ─fill→ PARTIALLY_FILLED ─fill→ FILLED
+        │             ├─refused→ REJECTED          │
+        │             └─no answer→ UNKNOWN         ├─cancel sent→ CANCEL_SENT ─→ CANCELLED
+        └─abandoned→ REJECTED       └─ found by reading the venue, or proved absent
+
+"Not heard" is a state: UNKNOWN is never treated as failed. It ends only by proof.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from trading.instruments import Side
+
+
+class OrderType(StrEnum):
+    LIMIT = "limit"
+    MARKET = "market"
+
+
+class TimeInForce(StrEnum):
+    GOOD_TILL_CANCELLED = "gtc"
+    IMMEDIATE_OR_CANCEL = "ioc"
+    POST_ONLY = "post_only"
+
+
+class State(StrEnum):
+    INTENDED = "intended"
+    SENT = "sent"
+    OPEN = "open"
+    PARTIALLY_FILLED = "partially_filled"
+    CANCEL_SENT = "cancel_sent"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+TERMINAL = frozenset({State.FILLED, State.CANCELLED, State.REJECTED, State.EXPIRED})
+# What reconcile must look at: asked for, and not yet at its end.
+IN_FLIGHT = frozenset(State) - TERMINAL
+
+
+class Event(StrEnum):
+    SENT = "sent"  # written just before the request leaves
+    ABANDONED = "abandoned"  # intended, but never sent (the process ended, or a check refused)
+    ACKED = "acked"  # the venue answered with its order id
+    REFUSED = "refused"  # the venue answered no
+    NO_ANSWER = "no_answer"  # outcome not known
+    SEEN_OPEN = "seen_open"  # read at the venue: resting, nothing filled
+    SEEN_PARTIAL = "seen_partial"  # read at the venue: resting, partly filled
+    SEEN_FILLED = "seen_filled"
+    SEEN_CANCELLED = "seen_cancelled"  # read at the venue: ended, perhaps with a partial fill
+    SEEN_REJECTED = "seen_rejected"
+    SEEN_EXPIRED = "seen_expired"
+    CANCEL_SENT = "cancel_sent"
+    PROVED_ABSENT = "proved_absent"  # the venue's own procedure proved that the order never came to be
+
+
+@dataclass(frozen=True)
+class OrderIntent:
+    """What we want, before risk. Quantity in base; price in quote (None for a market order).
+
+    `client_order_id` is 32 lower-case hex characters: valid at Bybit and OKJ, our own key at the others.
+    `reason` is the strategy's sentence; `decision_price` the price on which the decision rested (quote).
+    """
+
+    client_order_id: str
+    venue: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None
+    time_in_force: TimeInForce
+    decision_price: Decimal
+    decided_at: datetime
+    reason: str
+    reduce_only: bool = False
+
+    @property
+    def notional(self) -> Decimal:
+        """Price x quantity in quote; a market order is valued at its decision price."""
+        return self.quantity * (self.price if self.price is not None else self.decision_price)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One trade against our order.
+
+    `price` quote per base, `quantity` base, `fee` positive when charged and negative when rebated, in `fee_currency`.
+    `quote_quantity` is the quote leg as the venue books it (bitFlyer: whole yen, against the customer).
+    """
+
+    id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    quote_quantity: Decimal
+    fee: Decimal
+    fee_currency: str
+    at: datetime
+    maker: bool | None = None
+
+
+@dataclass(frozen=True)
+class VenueOrder:
+    """An order as the venue tells it. `client_order_id` is None where the venue knows none (bitbank, bitFlyer)."""
+
+    venue_order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None
+    filled: Decimal
+    average_price: Decimal | None
+    state: State  # one of OPEN, PARTIALLY_FILLED, FILLED, CANCELLED, REJECTED, EXPIRED
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order as our ledger knows it: the intent and where it stands."""
+
+    intent: OrderIntent
+    account: str
+    state: State
+    venue_order_id: str | None
+    filled: Decimal
+    sent_at: datetime | None
+    updated_at: datetime
+    note: str = ""
+    fills: tuple[Fill, ...] = field(default=())
+
+    @property
+    def remaining(self) -> Decimal:
+        """Base quantity that may still be filled."""
+        return self.intent.quantity - self.filled
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in TERMINAL
+
+
+SEEN: dict[State, Event] = {
+    State.OPEN: Event.SEEN_OPEN,
+    State.PARTIALLY_FILLED: Event.SEEN_PARTIAL,
+    State.FILLED: Event.SEEN_FILLED,
+    State.CANCELLED: Event.SEEN_CANCELLED,
+    State.REJECTED: Event.SEEN_REJECTED,
+    State.EXPIRED: Event.SEEN_EXPIRED,
+}
+
+_SEEN_ANY: dict[Event, State] = {
+    Event.SEEN_OPEN: State.OPEN,
+    Event.SEEN_PARTIAL: State.PARTIALLY_FILLED,
+    Event.SEEN_FILLED: State.FILLED,
+    Event.SEEN_CANCELLED: State.CANCELLED,
+    Event.SEEN_REJECTED: State.REJECTED,
+    Event.SEEN_EXPIRED: State.EXPIRED,
+}
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.INTENDED, Event.SENT): State.SENT,
+    (State.INTENDED, Event.ABANDONED): State.REJECTED,
+    (State.SENT, Event.ACKED): State.OPEN,
+    (State.SENT, Event.REFUSED): State.REJECTED,
+    (State.SENT, Event.NO_ANSWER): State.UNKNOWN,
+    (State.UNKNOWN, Event.NO_ANSWER): State.UNKNOWN,
+    (State.UNKNOWN, Event.PROVED_ABSENT): State.REJECTED,
+    (State.OPEN, Event.CANCEL_SENT): State.CANCEL_SENT,
+    (State.PARTIALLY_FILLED, Event.CANCEL_SENT): State.CANCEL_SENT,
+    (State.CANCEL_SENT, Event.CANCEL_SENT): State.CANCEL_SENT,  # a lost cancel is repeated
+    # A cancelled order may still be seen resting: the cancel is under way, not refuted.
+    (State.CANCEL_SENT, Event.SEEN_OPEN): State.CANCEL_SENT,
+    (State.CANCEL_SENT, Event.SEEN_PARTIAL): State.CANCEL_SENT,
+    # Lists lag: after a partial fill an older page may still show the order untouched.
+    (State.PARTIALLY_FILLED, Event.SEEN_OPEN): State.PARTIALLY_FILLED,
+    # An accepted order that its venue then swears never to have had (checked by the venue's own procedure).
+    (State.OPEN, Event.PROVED_ABSENT): State.CANCELLED,
+    (State.CANCEL_SENT, Event.PROVED_ABSENT): State.CANCELLED,
+}
+for _state in (State.SENT, State.UNKNOWN, State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT):
+    for _event, _target in _SEEN_ANY.items():
+        TRANSITIONS.setdefault((_state, _event), _target)
+for _state in TERMINAL:
+    # What has ended stays ended, however often and however late it is told again.
+    for _event in _SEEN_ANY:
+        TRANSITIONS[(_state, _event)] = _state
+
+
+class IllegalTransition(ValueError):
+    """The event cannot follow the state: a defect of ours, or news from the venue that needs a human."""
+
+
+def advance(state: State, event: Event) -> State:
+    """The state that follows. Raises IllegalTransition for a pair that is not in the table."""
+    try:
+        return TRANSITIONS[(state, event)]
+    except KeyError:
+        raise IllegalTransition(f"{event} cannot follow {state}") from None
