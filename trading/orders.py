@@ -175,6 +175,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SENT, Event.REFUSED): State.REJECTED,
     (State.SENT, Event.NO_ANSWER): State.UNKNOWN,
     (State.UNKNOWN, Event.NO_ANSWER): State.UNKNOWN,
+    # Accepted, but after long looking neither listed nor found: its fate is as open as that of a lost answer.
+    (State.OPEN, Event.NO_ANSWER): State.UNKNOWN,
+    (State.PARTIALLY_FILLED, Event.NO_ANSWER): State.UNKNOWN,
+    (State.CANCEL_SENT, Event.NO_ANSWER): State.UNKNOWN,
     (State.UNKNOWN, Event.PROVED_ABSENT): State.REJECTED,
     (State.OPEN, Event.CANCEL_SENT): State.CANCEL_SENT,
     (State.PARTIALLY_FILLED, Event.CANCEL_SENT): State.CANCEL_SENT,
