@@ -1,7 +1,8 @@
 """What an exchange is to the rest of the house: our types in, our types out.
 
-Two protocols, so that "cannot place" is a property of the type: `ExchangeReader` has no way to place or cancel,
-`Exchange` adds them. Every method may raise the errors of `exchanges.errors`; reads may be repeated, `place` never is.
+Two protocols, so that "cannot place" is a property of the type: `ExchangeReader` has no way to place or
+cancel, `Exchange` adds them. Every method may raise the errors of `exchanges.errors`; reads may be repeated,
+`place` never is.
 """
 
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ class ExchangeReader(Protocol):
         ...
 
     async def server_time(self) -> datetime | None:
-        """The venue's clock as used for signatures (wall time); None where it cannot be read to the second."""
+        """The venue's clock as used for signatures (wall time); None where it cannot be read exactly."""
         ...
 
     async def ticker(self, symbol: str) -> Ticker: ...
@@ -84,13 +85,13 @@ class ExchangeReader(Protocol):
         ...
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
-        """One order, resting or ended. Raises OrderNotFound (which proves nothing: lists lag, records expire)."""
+        """One order, resting or ended. Raises OrderNotFound, which proves nothing: lists lag, records expire."""
         ...
 
     async def find_order(
         self, intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]
     ) -> tuple[VenueOrder, ...]:
-        """Orders at the venue that may be this intent's: by client order id where the venue has one, else by fingerprint.
+        """Orders at the venue that may be this intent's: by client order id if the venue has one, else by likeness.
 
         `known_ids` are venue order ids that belong to other orders (baseline and ledger) and are left out.
         An empty answer proves nothing before the venue's patience has passed.
@@ -118,16 +119,18 @@ class Exchange(ExchangeReader, Protocol):
     async def place(self, intent: OrderIntent) -> str:
         """Send the order once and return the venue's order id.
 
-        Raises Refused or Busy when the venue certainly did not take it, NoAnswer in every other case. Never repeated.
+        Raises Refused or Busy when the venue certainly did not take it, NoAnswer in every other case. Never
+        repeated.
         """
         ...
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
-        """Ask for the cancel; the order's own state tells what came of it. An order that has already ended is no error."""
+        """Ask for the cancel; the order's state tells what came of it. An order that has ended is no error."""
         ...
 
     async def cancel_all(self, symbol: str) -> None:
-        """Ask for the cancel of every resting order of the symbol, ours or not, in as few requests as the venue allows.
+        """Ask for the cancel of every resting order of the symbol, ours or not, in as few requests as the
+        venue allows.
 
         Draws on the share of the request budget that is reserved for cancelling.
         """

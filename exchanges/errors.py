@@ -13,8 +13,8 @@
         ├── OrderNotFound       an answer about an order; for a lookup it is no proof of absence by itself
         └── BadRequest
 
-A table of codes per venue decides (ccxt's classes cannot: docs/venues.md). What no table knows is NoAnswer when an order
-was being placed. Messages say what to check; they never hold a key or a signature.
+A table of codes per venue decides (ccxt's classes cannot: docs/venues.md). What no table knows is NoAnswer
+when an order was being placed. Messages say what to check; they never hold a key or a signature.
 """
 
 

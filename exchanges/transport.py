@@ -1,0 +1,287 @@
+"""One way to the wire: the mixin that stands before every ccxt class we use.
+
+    class BybitClient(Transport, ccxt.bybit):
+        venue = "bybit"
+        routes = routes(Route("GET", "v5/market/time", "public"), ...)   # nothing else can be called
+        errors = ERRORS                                 # the venue's code -> a class of exchanges.errors
+        def read_envelope(self, route, body, decoded): ...     # the venue's own words, or None
+
+    client = connect(BybitClient, wiring)        # cheap, opens nothing; `wiring` is made by exchanges.factory
+    reply = await client.call(TIME, {...})       # decoded JSON; numbers with a fraction arrive as Decimal
+    await client.close()
+
+`call` takes a `Route`, one of the class's `routes`: a call that is not listed (a withdrawal, an amend) cannot
+leave, and on a client made with `may_trade=False` nothing leaves that is not a READ. Each request, in this
+order: waits for the shared budget (a CANCEL may use its reserve), is signed only then (a signature grows
+old), is sent once, is timed, and its answer is judged once: a 2xx that is not the venue's envelope is
+NoAnswer, an error code is looked up in `errors`, and a code that no table knows is NoAnswer unless the route
+is a READ. READ routes are repeated on NoAnswer and Busy, `attempts` times in all; PLACE and CANCEL are sent
+exactly once. ccxt's own limiter and its retries are never reached.
+
+Windows: `Transport.windows` (venue-wide facts) and the configured requests a minute count for every request,
+`Route.windows` for that route; override `windows_for` where the parameters decide. Signatures use the wall
+clock, waiting the given clock.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import aiohttp
+
+from exchanges.base import Traffic
+from exchanges.budget import RequestBudget, Window
+from exchanges.errors import (
+    AuthenticationError,
+    BadRequest,
+    Busy,
+    NoAnswer,
+    PermissionDenied,
+    RateLimitExceeded,
+    Refused,
+    VenueError,
+)
+from services.clock import Clock
+
+if TYPE_CHECKING:
+    from config.credentials import Credentials
+
+
+class Purpose(StrEnum):
+    READ = "read"
+    PLACE = "place"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One call of a venue: ccxt's path and api name, what it is for, and the venue's own limits for it."""
+
+    method: str
+    path: str
+    api: str = "private"
+    purpose: Purpose = Purpose.READ
+    windows: tuple[Window, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def routes(*listed: Route) -> Mapping[tuple[str, str, str], Route]:
+    """The table that a client class keeps: (api, method, path) -> route."""
+    return {(route.api, route.method, route.path): route for route in listed}
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the venue itself said: `ok`, or its error code and message."""
+
+    ok: bool
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything that a client needs from outside; `exchanges.factory` fills it from settings."""
+
+    clock: Clock
+    budget: RequestBudget
+    per_minute: Window
+    credentials: "Credentials"
+    base_url: str | None = None  # host root, for every host of the venue
+    hostname: str | None = None
+    testnet: bool = False
+    may_trade: bool = False
+    timeout_seconds: float = 10.0
+    attempts: int = 3
+    retry_delay_seconds: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)  # further ccxt constructor keys
+
+
+class CallNotAllowed(RuntimeError):
+    """A call that this client was never meant to make: a defect of ours, stopped before it left."""
+
+
+_current: ContextVar[Route] = ContextVar("route of the request under way")
+_Client = TypeVar("_Client", bound="Transport")
+
+if TYPE_CHECKING:
+    _CcxtClass = Any
+else:
+    _CcxtClass = object
+
+
+class Transport(_CcxtClass):
+    """Comes before the ccxt class among the bases. See the module's docstring for what a venue's class gives."""
+
+    venue: ClassVar[str] = ""
+    routes: ClassVar[Mapping[tuple[str, str, str], Route]] = {}
+    errors: ClassVar[Mapping[str, type[VenueError]]] = {}
+    windows: ClassVar[tuple[Window, ...]] = ()
+    # ccxt waits a quarter of a second in close(); the emergency stop has no use for that.
+    timeout_on_exit = 0
+
+    wiring: Wiring
+
+    def read_envelope(self, route: Route, body: str, decoded: object) -> Envelope | None:
+        """The venue's own words in an answer, or None when the answer is not in the venue's form."""
+        raise NotImplementedError
+
+    def windows_for(self, route: Route, params: Any) -> Sequence[Window]:
+        """The route's own limits; override where the parameters decide."""
+        return route.windows
+
+    async def call(self, route: Route, params: Any = None) -> Any:
+        """Make one call and return the decoded answer. Raises the errors of `exchanges.errors`."""
+        return await self.request(route.path, [route.api], route.method, {} if params is None else params)
+
+    def traffic(self) -> Traffic:
+        """Requests sent by this client so far and the newest latencies."""
+        return Traffic(self._sent, self._failed, tuple(self._latencies_ms))
+
+    async def fetch2(
+        self, path: str, api: Any = "public", method: str = "GET", params: Any = None, config: Any = None
+    ) -> Any:
+        """ccxt's single gate for requests, made ours: its limiter and its retries (POSTs included) stay
+        outside.
+        """
+        name = api if isinstance(api, str) else api[0]
+        route = self.routes.get((name, method, path))
+        if route is None:
+            raise CallNotAllowed(
+                f"{self.venue}: {method} {path} is not among the calls that this client makes"
+            )
+        if route.purpose is not Purpose.READ and not self.wiring.may_trade:
+            raise CallNotAllowed(f"{self.venue}: {route} cannot be sent, this client only reads")
+        attempts = self.wiring.attempts if route.purpose is Purpose.READ else 1
+        for attempt in range(1, attempts):
+            try:
+                return await self._send(route, params)
+            except (NoAnswer, Busy):
+                await self.wiring.clock.sleep(self.wiring.retry_delay_seconds * attempt)
+        return await self._send(route, params)
+
+    async def _send(self, route: Route, params: Any) -> Any:
+        windows = (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
+        await self.wiring.budget.acquire(windows, cancelling=route.purpose is Purpose.CANCEL)
+        signed = self.sign(route.path, [route.api], route.method, {} if params is None else params)
+        _current.set(route)
+        return await self.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        """Send one signed request and time it. Everything that keeps the answer from us is NoAnswer."""
+        route = _current.get()
+        self._sent += 1
+        started = time.perf_counter()
+        try:
+            answer = await super().fetch(url, method, headers, body)
+        except VenueError:
+            self._failed += 1
+            raise
+        except Exception as error:
+            self._failed += 1
+            raise self._unheard(route, error) from error
+        finally:
+            self._latencies_ms.append((time.perf_counter() - started) * 1000)
+        return answer
+
+    def _unheard(self, route: Route, error: Exception) -> VenueError:
+        """No answer came; only a connection that was never made proves that nothing was taken."""
+        cause = error.__cause__ or error
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            return Busy(self.venue, f"{route}: cannot connect to the venue ({type(cause).__name__})")
+        if isinstance(cause, (aiohttp.ClientError, asyncio.TimeoutError, OSError)):
+            return NoAnswer(self.venue, f"{route}: no answer ({type(cause).__name__})")
+        raise error
+
+    def on_json_response(self, body: str) -> Any:
+        """Decode with Decimal instead of float: the venue's digits stay as they were sent."""
+        return json.loads(body, parse_float=Decimal)
+
+    def handle_errors(
+        self,
+        http_code: int,
+        reason: str,
+        url: str,
+        method: str,
+        headers: Any,
+        body: str,
+        decoded: Any,
+        request_headers: Any,
+        request_body: Any,
+    ) -> None:
+        """ccxt's hook for every answer: raise what the answer means, by our tables and not by ccxt's."""
+        error = self.judge(_current.get(), int(http_code), body, decoded)
+        if error is not None:
+            raise error
+
+    def judge(self, route: Route, status: int, body: str, decoded: object) -> VenueError | None:
+        """What an HTTP answer means: None when the venue said yes."""
+        envelope = self.read_envelope(route, body, decoded)
+        if envelope is None:
+            return self._without_envelope(route, status, body)
+        if envelope.ok and 200 <= status < 300:
+            return None
+        unknown = Refused if route.purpose is Purpose.READ else NoAnswer
+        kind = self.errors.get(envelope.code, unknown) if not envelope.ok else NoAnswer
+        return kind(self.venue, f"{route}: {envelope.message or f'HTTP {status}'}", code=envelope.code)
+
+    def _without_envelope(self, route: Route, status: int, body: str) -> VenueError:
+        said = f"{route}: HTTP {status} and no answer in the venue's form ({_glimpse(body)})"
+        if status == 429:
+            return RateLimitExceeded(self.venue, said, code="429")
+        if status == 401:
+            return AuthenticationError(self.venue, said, code="401")
+        if status == 403:
+            return PermissionDenied(self.venue, said, code="403")
+        if 400 <= status < 500 and status != 408 and route.purpose is Purpose.READ:
+            return BadRequest(self.venue, said, code=str(status))
+        return NoAnswer(self.venue, said)
+
+    def attach(self, wiring: Wiring) -> None:
+        """Called once by `connect`."""
+        self.wiring = wiring
+        self._sent = 0
+        self._failed = 0
+        self._latencies_ms: deque[float] = deque(maxlen=500)
+
+
+def _glimpse(body: str) -> str:
+    text = " ".join(body.split())
+    return "empty" if not text else repr(text[:60])
+
+
+def connect(kind: type[_Client], wiring: Wiring) -> _Client:
+    """Make a client of a venue's class. Opens no connection; sends nothing."""
+    # At DEBUG ccxt writes keys and signatures into its log.
+    logging.getLogger("ccxt").setLevel(logging.INFO)
+    config: dict[str, Any] = {
+        "apiKey": wiring.credentials.api_key.reveal(),
+        "secret": wiring.credentials.api_secret.reveal(),
+        "password": wiring.credentials.passphrase.reveal(),
+        "timeout": int(wiring.timeout_seconds * 1000),
+        "enableRateLimit": False,
+        "enableLastHttpResponse": False,
+        "enableLastResponseHeaders": False,
+        "enableLastJsonResponse": False,
+        **wiring.options,
+    }
+    if wiring.hostname is not None:
+        config["hostname"] = wiring.hostname
+    client = kind(config)
+    if wiring.testnet:
+        client.set_sandbox_mode(True)
+    if wiring.base_url is not None:
+        base = wiring.base_url.rstrip("/")
+        client.urls["api"] = dict.fromkeys(client.urls["api"], base)
+    client.attach(wiring)
+    return client
