@@ -85,13 +85,13 @@ class ExchangeReader(Protocol):
         ...
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
-        """One order, resting or ended. Raises OrderNotFound, which proves nothing: lists lag, records expire."""
+        """One order, resting or ended. Raises OrderNotFound, no proof by itself: lists lag, records expire."""
         ...
 
     async def find_order(
         self, intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]
     ) -> tuple[VenueOrder, ...]:
-        """Orders at the venue that may be this intent's: by client order id if the venue has one, else by likeness.
+        """Orders that may be this intent's: by client order id where the venue has one, else by fingerprint.
 
         `known_ids` are venue order ids that belong to other orders (baseline and ledger) and are left out.
         An empty answer proves nothing before the venue's patience has passed.
@@ -125,7 +125,7 @@ class Exchange(ExchangeReader, Protocol):
         ...
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
-        """Ask for the cancel; the order's state tells what came of it. An order that has ended is no error."""
+        """Ask for the cancel; the order's state tells what came of it. An ended order is no error."""
         ...
 
     async def cancel_all(self, symbol: str) -> None:

@@ -121,7 +121,7 @@ else:
 
 
 class Transport(_CcxtClass):
-    """Comes before the ccxt class among the bases. See the module's docstring for what a venue's class gives."""
+    """Comes before the ccxt class among the bases; the module's docstring says what a venue's class gives."""
 
     venue: ClassVar[str] = ""
     routes: ClassVar[Mapping[tuple[str, str, str], Route]] = {}
