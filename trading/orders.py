@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from trading.instruments import Side
+from trading.money import ZERO
 
 
 class OrderType(StrEnum):
@@ -81,6 +82,16 @@ class OrderIntent:
     decided_at: datetime
     reason: str
     reduce_only: bool = False
+    # The position (signed base) that this order works towards; a different one is a change of mind.
+    target_quantity: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantity <= 0:
+            raise ValueError(f"an order needs a positive quantity, was {self.quantity}")
+        if (self.price is None) is not (self.type is OrderType.MARKET):
+            raise ValueError(f"a {self.type} order {'needs a' if self.price is None else 'has no'} price")
+        if self.type is OrderType.MARKET and self.time_in_force is TimeInForce.POST_ONLY:
+            raise ValueError("a market order cannot be post-only")
 
     @property
     def notional(self) -> Decimal:
@@ -125,6 +136,11 @@ class VenueOrder:
     state: State  # one of OPEN, PARTIALLY_FILLED, FILLED, CANCELLED, REJECTED, EXPIRED
     created_at: datetime
 
+    @property
+    def remaining(self) -> Decimal:
+        """Base quantity that may still be filled."""
+        return self.quantity - self.filled
+
 
 @dataclass(frozen=True)
 class Order:
@@ -168,13 +184,21 @@ _SEEN_ANY: dict[Event, State] = {
     Event.SEEN_EXPIRED: State.EXPIRED,
 }
 
+_LIVING = (State.SENT, State.UNKNOWN, State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT)
+
+# Two processes may tell about one order (a trader and an emergency stop), so the same news may come twice and in
+# any order. Only SENT has a single place in the table: that is what "never sent twice" rests on.
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.INTENDED, Event.SENT): State.SENT,
     (State.INTENDED, Event.ABANDONED): State.REJECTED,
     (State.SENT, Event.ACKED): State.OPEN,
     (State.SENT, Event.REFUSED): State.REJECTED,
     (State.SENT, Event.NO_ANSWER): State.UNKNOWN,
+    # Asking to cancel what has not been seen proves nothing about it: it still blocks its symbol.
+    (State.SENT, Event.CANCEL_SENT): State.SENT,
+    (State.UNKNOWN, Event.CANCEL_SENT): State.UNKNOWN,
     (State.UNKNOWN, Event.NO_ANSWER): State.UNKNOWN,
+    (State.UNKNOWN, Event.ACKED): State.OPEN,  # a late answer is an answer
     # Accepted, but after long looking neither listed nor found: its fate is as open as that of a lost answer.
     (State.OPEN, Event.NO_ANSWER): State.UNKNOWN,
     (State.PARTIALLY_FILLED, Event.NO_ANSWER): State.UNKNOWN,
@@ -189,25 +213,47 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     # Lists lag: after a partial fill an older page may still show the order untouched.
     (State.PARTIALLY_FILLED, Event.SEEN_OPEN): State.PARTIALLY_FILLED,
     # An accepted order that its venue then swears never to have had (checked by the venue's own procedure).
+    # Not from PARTIALLY_FILLED: what has a fill was there.
     (State.OPEN, Event.PROVED_ABSENT): State.CANCELLED,
     (State.CANCEL_SENT, Event.PROVED_ABSENT): State.CANCELLED,
+    (State.REJECTED, Event.PROVED_ABSENT): State.REJECTED,
+    (State.CANCELLED, Event.PROVED_ABSENT): State.CANCELLED,
 }
-for _state in (State.SENT, State.UNKNOWN, State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT):
+for _state in _LIVING:
     for _event, _target in _SEEN_ANY.items():
         TRANSITIONS.setdefault((_state, _event), _target)
-for _state in TERMINAL:
+for _state in (State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT):
+    # Another process saw the order at the venue before our own answer came: nothing new.
+    TRANSITIONS[(_state, Event.ACKED)] = _state
+for _state in (State.FILLED, State.CANCELLED, State.EXPIRED):
     # What has ended stays ended, however often and however late it is told again.
-    for _event in _SEEN_ANY:
+    for _event in (*_SEEN_ANY, Event.ACKED, Event.NO_ANSWER, Event.CANCEL_SENT):
         TRANSITIONS[(_state, _event)] = _state
+# REJECTED means "never came to be". To see such an order alive or filled refutes that: no silent absorption here,
+# the pair is illegal and a human is called. To hear again that it is gone changes nothing.
+for _event in (
+    Event.SEEN_CANCELLED,
+    Event.SEEN_REJECTED,
+    Event.SEEN_EXPIRED,
+    Event.NO_ANSWER,
+    Event.CANCEL_SENT,
+):
+    TRANSITIONS[(State.REJECTED, _event)] = State.REJECTED
 
 
 class IllegalTransition(ValueError):
     """The event cannot follow the state: a defect of ours, or news from the venue that needs a human."""
 
 
-def advance(state: State, event: Event) -> State:
-    """The state that follows. Raises IllegalTransition for a pair that is not in the table."""
+def advance(state: State, event: Event, *, filled: Decimal = ZERO) -> State:
+    """The state that follows; `filled` is the base quantity known to be filled.
+
+    Raises IllegalTransition for a pair that is not in the table.
+    """
     try:
-        return TRANSITIONS[(state, event)]
+        target = TRANSITIONS[(state, event)]
     except KeyError:
         raise IllegalTransition(f"{event} cannot follow {state}") from None
+    if target is State.REJECTED and filled > 0:
+        return State.CANCELLED  # what has a fill was there: it may have ended, it cannot never have been
+    return target

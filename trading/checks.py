@@ -1,0 +1,34 @@
+"""The outcome of one safety step: named checks, each with what was seen."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer; `detail` is what was seen, with units."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """All checks of one stage (compatibility, read_only, minimal_order) at one venue. Times are market time, UTC."""
+
+    stage: str
+    exchange: str
+    symbol: str
+    checks: tuple[Check, ...]
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed; a report without checks proves nothing."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
