@@ -1,0 +1,280 @@
+"""The part of the ledger about accounts: balances, equity, cycles, rungs, the kill switch."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, delete, func, insert, select, update
+
+from services.ledger_chain import append
+from services.ledger_database import Database
+from services.ledger_tables import (
+    adjustments,
+    balance_snapshots,
+    canonical_json,
+    cycles,
+    equity_points,
+    latches,
+    openings,
+    rungs,
+)
+from services.ledger_types import Adjustment, CycleRecord, EquityPoint, Latch, LedgerConflict, RungRecord
+from trading.market import Balance
+
+ALL_ACCOUNTS = "*"
+
+
+def rung_detail(row: Mapping[str, Any]) -> str:
+    """The canonical JSON of a certificate, as the chain keeps it; from a row of `rungs`."""
+    names = "rung max_quantity evidence approved_by issued_at expires_at".split()
+    return canonical_json({name: row[name] for name in names})
+
+
+class AccountBooks:
+    """Balances, equity, cycles, rungs and latches."""
+
+    _database: Database
+
+    # -- balances: an opening balance and what changed it explain every later one
+
+    def set_opening(self, account: str, balances: Mapping[str, Decimal], now: datetime) -> None:
+        """Store the totals by asset from which expected balances are counted; once, by the first reconcile.
+
+        Raises LedgerConflict when the account has an opening.
+        """
+        with self._database.writing() as connection:
+            if connection.execute(select(openings.c.at).where(openings.c.account == account)).first():
+                raise LedgerConflict(f"{account} has its opening balances; a later change is an adjustment")
+            connection.execute(insert(openings).values(account=account, balances=dict(balances), at=now))
+            append(connection, account, now, [("balances", "opening", canonical_json(balances))])
+
+    def opening(self, account: str) -> tuple[Mapping[str, Decimal], datetime] | None:
+        """Totals by asset and the time they were read, or None before the first reconcile."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(openings).where(openings.c.account == account)).one_or_none()
+        if row is None:
+            return None
+        return {asset: Decimal(total) for asset, total in row.balances.items()}, row.at
+
+    def adjust(self, account: str, asset: str, change: Decimal, by: str, reason: str, now: datetime) -> None:
+        """Explain a change of a balance (signed) that no fill explains, e.g. a deposit, in a person's name.
+
+        Raises LedgerConflict for an account without opening balances.
+        """
+        with self._database.writing() as connection:
+            values = {"asset": asset, "change": change, "by": by, "reason": reason}
+            connection.execute(insert(adjustments).values(account=account, at=now, **values))
+            append(connection, account, now, [(asset, "adjustment", canonical_json(values))])
+
+    def adjustments(self, account: str) -> tuple[Adjustment, ...]:
+        """All adjustments of an account, oldest first."""
+        query = select(adjustments).where(adjustments.c.account == account).order_by(adjustments.c.id)
+        with self._database.reading() as connection:
+            return tuple(
+                Adjustment(row.account, row.asset, row.change, row.by, row.reason, row.at)
+                for row in connection.execute(query)
+            )
+
+    def record_balances(self, account: str, balances: Mapping[str, Balance], now: datetime) -> None:
+        """Store what the venue said the account holds."""
+        amounts = {asset: [balance.free, balance.locked] for asset, balance in balances.items()}
+        with self._database.writing() as connection:
+            connection.execute(insert(balance_snapshots).values(account=account, balances=amounts, at=now))
+
+    def latest_balances(self, account: str) -> tuple[Mapping[str, Balance], datetime] | None:
+        """The newest stored balances and their time, or None."""
+        query = (
+            select(balance_snapshots)
+            .where(balance_snapshots.c.account == account)
+            .order_by(balance_snapshots.c.id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        balances = {
+            asset: Balance(asset, Decimal(free), Decimal(locked))
+            for asset, (free, locked) in row.balances.items()
+        }
+        return balances, row.at
+
+    def record_equity(self, account: str, quote: str, equity: Decimal, now: datetime) -> EquityPoint:
+        """Store the account's worth in `quote` and return it with the highest worth until now."""
+        newest = (
+            select(equity_points.c.peak)
+            .where(equity_points.c.account == account, equity_points.c.quote == quote)
+            .order_by(equity_points.c.id.desc())
+            .limit(1)
+        )
+        with self._database.writing() as connection:
+            peak = connection.execute(newest).scalar_one_or_none()
+            point = EquityPoint(now, equity, equity if peak is None else max(peak, equity))
+            connection.execute(
+                insert(equity_points).values(
+                    account=account, quote=quote, at=now, equity=equity, peak=point.peak
+                )
+            )
+        return point
+
+    def equity(
+        self, account: str, quote: str, *, since: datetime | None = None, limit: int | None = None
+    ) -> tuple[EquityPoint, ...]:
+        """Stored equity in `quote`, newest first."""
+        query = (
+            select(equity_points)
+            .where(equity_points.c.account == account, equity_points.c.quote == quote)
+            .order_by(equity_points.c.id.desc())
+            .limit(limit)
+        )
+        if since is not None:
+            query = query.where(equity_points.c.at >= since)
+        with self._database.reading() as connection:
+            return tuple(EquityPoint(row.at, row.equity, row.peak) for row in connection.execute(query))
+
+    # -- cycles
+
+    def record_cycle(self, cycle: CycleRecord) -> None:
+        """Store a cycle's report; a cycle that was repeated replaces its earlier report."""
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(cycles).where(cycles.c.account == cycle.account, cycles.c.cycle_id == cycle.cycle_id)
+            )
+            connection.execute(
+                insert(cycles).values(
+                    cycle_id=cycle.cycle_id,
+                    account=cycle.account,
+                    symbol=cycle.symbol,
+                    rung=cycle.rung,
+                    started_at=cycle.started_at,
+                    finished_at=cycle.finished_at,
+                    ok=cycle.ok,
+                    flow_run_id=cycle.flow_run_id,
+                    report=dict(cycle.report),
+                )
+            )
+
+    def cycles(
+        self,
+        account: str,
+        symbol: str | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> tuple[CycleRecord, ...]:
+        """Cycles started since a time, newest first; amounts and times inside a report come back as text."""
+        query = select(cycles).where(cycles.c.account == account).order_by(cycles.c.id.desc()).limit(limit)
+        if symbol is not None:
+            query = query.where(cycles.c.symbol == symbol)
+        if since is not None:
+            query = query.where(cycles.c.started_at >= since)
+        with self._database.reading() as connection:
+            return tuple(
+                CycleRecord(
+                    cycle_id=row.cycle_id,
+                    account=row.account,
+                    symbol=row.symbol,
+                    rung=row.rung,
+                    started_at=row.started_at,
+                    finished_at=row.finished_at,
+                    ok=row.ok,
+                    flow_run_id=row.flow_run_id,
+                    report=row.report,
+                )
+                for row in connection.execute(query)
+            )
+
+    # -- rungs
+
+    def issue_rung(self, record: RungRecord) -> None:
+        """Put a certificate in force; the one before it stays in the record."""
+        values: dict[str, Any] = {
+            "account": record.account,
+            "symbol": record.symbol,
+            "rung": record.rung,
+            "max_quantity": record.max_quantity,
+            "evidence": dict(record.evidence),
+            "approved_by": record.approved_by,
+            "issued_at": record.issued_at,
+            "expires_at": record.expires_at,
+        }
+        with self._database.writing() as connection:
+            values["event_seq"] = append(
+                connection, record.account, record.issued_at, [(record.symbol, "rung", rung_detail(values))]
+            )
+            connection.execute(insert(rungs).values(values))
+
+    def rung(self, account: str, symbol: str) -> RungRecord | None:
+        """The newest certificate, expired or not."""
+        history = self.rung_history(account, symbol, limit=1)
+        return history[0] if history else None
+
+    def rung_history(self, account: str, symbol: str, *, limit: int | None = None) -> tuple[RungRecord, ...]:
+        """Every certificate of an account and symbol, newest first."""
+        query = (
+            select(rungs)
+            .where(rungs.c.account == account, rungs.c.symbol == symbol)
+            .order_by(rungs.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return tuple(_rung(row) for row in connection.execute(query))
+
+    def rungs(self) -> tuple[RungRecord, ...]:
+        """The newest certificate of each account and symbol, by name."""
+        newest = select(func.max(rungs.c.id)).group_by(rungs.c.account, rungs.c.symbol)
+        query = select(rungs).where(rungs.c.id.in_(newest)).order_by(rungs.c.account, rungs.c.symbol)
+        with self._database.reading() as connection:
+            return tuple(_rung(row) for row in connection.execute(query))
+
+    # -- kill switch
+
+    def latch(self, account: str, reason: str, by: str, now: datetime) -> None:
+        """Set the kill switch of an account, or of all ("*"). Latching a latched one keeps the first reason."""
+        in_force = select(latches.c.id).where(latches.c.account == account, latches.c.rearmed_at.is_(None))
+        with self._database.writing() as connection:
+            if connection.execute(in_force).first() is not None:
+                return
+            connection.execute(insert(latches).values(account=account, reason=reason, by=by, at=now))
+            detail = canonical_json({"reason": reason, "by": by})
+            append(connection, account, now, [(account, "latch", detail)])
+
+    def rearm(self, account: str, by: str, reason: str, now: datetime) -> None:
+        """Release the kill switch of an account, or the one for all ("*"), in a person's name.
+
+        Raises LedgerConflict when that switch is not set.
+        """
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(latches)
+                .where(latches.c.account == account, latches.c.rearmed_at.is_(None))
+                .values(rearmed_by=by, rearmed_reason=reason, rearmed_at=now)
+            )
+            if changed.rowcount == 0:
+                raise LedgerConflict(f"the kill switch of {account} is not set")
+            detail = canonical_json({"reason": reason, "by": by})
+            append(connection, account, now, [(account, "rearm", detail)])
+
+    def latched(self, account: str) -> Latch | None:
+        """The account's own latch or else the one for all, or None when trading is allowed."""
+        query = select(latches).where(
+            latches.c.account.in_((account, ALL_ACCOUNTS)), latches.c.rearmed_at.is_(None)
+        )
+        with self._database.reading() as connection:
+            found = {row.account: row for row in connection.execute(query)}
+        row = found.get(account) or found.get(ALL_ACCOUNTS)
+        return None if row is None else Latch(row.account, row.reason, row.by, row.at)
+
+
+def _rung(row: Row[Any]) -> RungRecord:
+    return RungRecord(
+        account=row.account,
+        symbol=row.symbol,
+        rung=row.rung,
+        max_quantity=row.max_quantity,
+        evidence=row.evidence,
+        approved_by=row.approved_by,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+    )

@@ -1,0 +1,224 @@
+"""Open the ledger's database: SQLite (WAL, synchronous=FULL) or PostgreSQL, brought to the newest schema.
+
+Every write runs alone: SQLite begins it with BEGIN IMMEDIATE, PostgreSQL by locking the head of the event chain first.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event as Pause
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+
+from config.errors import ConfigurationError
+from config.secret import Secret
+from services.ledger_tables import SCHEMA_VERSION, chain_head
+from services.ledger_types import LedgerConflict, LedgerUnavailable
+
+BUSY_SECONDS = 5  # how long a write waits for another process before it gives up
+_MIGRATION_LOCK = 0x6C65646765720A  # any number that nobody else locks
+
+
+class Database:
+    """One open ledger database. `writing()` and `reading()` are transactions; both translate errors."""
+
+    def __init__(self, url: str) -> None:
+        """Open, creating and migrating where needed.
+
+        Raises ConfigurationError for a place or URL that cannot work, LedgerUnavailable for one that does not answer.
+        """
+        self._url = _checked_url(url)
+        self.place = self._url.database or "" if self._is_sqlite else self._url.render_as_string(True)
+        if self._is_sqlite:
+            _prepare_sqlite_file(Path(self.place))
+        self._engine = _create_engine(self._url, self.place)
+        self._writer = self._engine.execution_options(ledger_write=True)
+        # SQLite's reading transactions see one moment by nature
+        self._reader = (
+            self._engine
+            if self._is_sqlite
+            else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        try:
+            with self._translated():
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    def close(self) -> None:
+        """Close every connection; SQLite's write-ahead log is folded into the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the ledger. Raises LedgerUnavailable."""
+        with self._translated(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes, alone, and is committed at the end.
+
+        Raises LedgerUnavailable, LedgerConflict; in both cases nothing has been written.
+        """
+        with self._translated(), self._writer.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(select(chain_head.c.seq).with_for_update())
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, DataError) as error:
+            raise LedgerConflict(
+                f"the ledger at {self.place} refuses the row: {_first_line(error)}"
+            ) from error
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise LedgerUnavailable(_unavailable(self.place, error)) from error
+
+    def _migrate(self) -> None:
+        with self._engine.begin() as connection:
+            if _schema_version(connection) == SCHEMA_VERSION:
+                return
+        with self._writer.begin() as connection:
+            if not self._is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            # asked again: while we waited, another process may have done it
+            if _schema_version(connection) != SCHEMA_VERSION:
+                _upgrade(connection, self.place)
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "ledger.url: not a database URL; write sqlite:////path/ledger.db or postgresql://user@host/name"
+        ) from None
+    if parsed.password:
+        Secret(str(parsed.password))  # tells the log mask before the first connection can fail
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"ledger.url: {backend} is not supported; use sqlite or postgresql")
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "ledger.url: a ledger in memory would forget; name a file: sqlite:////path/ledger.db"
+        )
+    return parsed
+
+
+def _prepare_sqlite_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _set_write_ahead_log(path)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise ConfigurationError(
+            f"cannot write the ledger {path} ({error}); set CRYPTO_BOT_HOME to a directory that this user may write"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerUnavailable(_unavailable(str(path), error)) from error
+    if mode != "wal":
+        raise ConfigurationError(
+            f"the file system of {path} cannot hold a SQLite write-ahead log; set CRYPTO_BOT_HOME to a local disk"
+        )
+
+
+def _set_write_ahead_log(path: Path) -> str:
+    """Turn on the write-ahead log (it stays on) and return the mode in force."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        # This one statement does not honour the busy timeout when two processes create the file at once.
+        for _ in range(BUSY_SECONDS * 50):
+            try:
+                return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                Pause().wait(0.02)
+        raise LedgerUnavailable(_unavailable(str(path), sqlite3.OperationalError("database is locked")))
+    finally:
+        connection.close()
+
+
+def _create_engine(url: URL, place: str) -> Engine:
+    sqlite = url.get_backend_name() == "sqlite"
+    try:
+        engine = create_engine(url, pool_pre_ping=not sqlite)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"ledger.url: the driver {error.name!r} for {place} is not installed; pip install 'psycopg[binary]'"
+        ) from None
+    event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
+    if sqlite:
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # we begin and commit ourselves (_begin_sqlite)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA synchronous=FULL")  # a committed intent survives a power cut
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _set_up_postgresql(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+    connection.commit()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("ledger_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _schema_version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    """Run the missing migrations inside the connection's transaction: all of them or none."""
+    import logging
+
+    from alembic import command  # half a second of imports, needed only when the schema is old
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    migrations = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ConfigurationError(
+            f"the ledger {place} was written by another version of crypto-bot ({error}); use that version or newer"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(cause).strip().partition("\n")[0]
+
+
+def _unavailable(place: str, error: BaseException) -> str:
+    said = _first_line(error)
+    if "locked" in said or "lock timeout" in said:
+        return (
+            f"the ledger {place} is locked by another process (waited {BUSY_SECONDS} s); nothing was written"
+        )
+    if "full" in said:
+        return f"the disk of the ledger {place} is full ({said}); free some space; nothing was written"
+    return f"the ledger {place} cannot be used: {said}"

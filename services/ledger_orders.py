@@ -1,0 +1,469 @@
+"""The part of the ledger that no order is lost from: leases, intents, order events, fills."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, literal_column, select, update
+
+from services.ledger_chain import Entry, append
+from services.ledger_database import Database
+from services.ledger_tables import canonical_json, fills, leases, orders
+from services.ledger_types import Lease, LeaseLost, LedgerConflict
+from trading.instruments import Side
+from trading.money import ZERO, plain
+from trading.orders import (
+    SEEN,
+    TERMINAL,
+    Event,
+    Fill,
+    Order,
+    OrderIntent,
+    OrderType,
+    State,
+    TimeInForce,
+    advance,
+)
+
+_SIGHTINGS = frozenset(SEEN.values())
+_IS_OPEN = literal_column("is_open = 1")  # written out: only then does SQLite use the partial index
+# all of an order but its baseline, which may be hundreds of ids
+_ORDER_COLUMNS = tuple(column for column in orders.c if column.name != "known_ids")
+_IDS_AT_ONCE = 500  # fewer bound values than any SQLite allows
+
+
+def intent_detail(row: Mapping[str, Any]) -> str:
+    """The canonical JSON of what was intended, as the chain keeps it; from a row of `orders`."""
+    names = (
+        "venue symbol side type quantity price time_in_force decision_price decided_at reason reduce_only "
+        "rung cycle_id lease_token"
+    ).split()
+    return canonical_json({**{name: row[name] for name in names}, "known_ids": sorted(row["known_ids"])})
+
+
+def standing_detail(
+    state: State, venue_order_id: str | None, filled: Decimal, sent_at: datetime | None, note: str
+) -> str:
+    """The canonical JSON of where an order stands after an event, as the chain keeps it."""
+    return canonical_json(
+        {
+            "state": state,
+            "venue_order_id": venue_order_id,
+            "filled": filled,
+            "sent_at": sent_at,
+            "note": note,
+        }
+    )
+
+
+def fill_detail(row: Mapping[str, Any]) -> str:
+    """The canonical JSON of a fill, as the chain keeps it; from a row of `fills`."""
+    names = "venue_order_id side price quantity quote_quantity fee fee_currency at maker".split()
+    return canonical_json({name: row[name] for name in names})
+
+
+class OrderBooks:
+    """Leases, orders and fills."""
+
+    _database: Database
+
+    # -- lease: one writer per account
+
+    def take_lease(self, account: str, holder: str, now: datetime, seconds: float) -> Lease:
+        """Take the right to trade an account for `seconds`; every earlier lease of it ends with this.
+
+        The same holder may take it again. Raises LeaseLost, naming the holder, while another's lease runs.
+        """
+        until = now + timedelta(seconds=seconds)
+        with self._database.writing() as connection:
+            row = connection.execute(select(leases).where(leases.c.account == account)).one_or_none()
+            if row is None:
+                connection.execute(
+                    insert(leases).values(account=account, token=1, holder=holder, expires_at=until)
+                )
+                return Lease(account, holder, 1)
+            if row.holder is not None and row.holder != holder and row.expires_at > now:
+                raise LeaseLost(
+                    f"{account} is traded by {row.holder} until {row.expires_at:%Y-%m-%d %H:%M:%S} UTC; "
+                    "stop that process first"
+                )
+            token = row.token + 1
+            connection.execute(
+                update(leases)
+                .where(leases.c.account == account)
+                .values(token=token, holder=holder, expires_at=until)
+            )
+            return Lease(account, holder, token)
+
+    def renew_lease(self, lease: Lease, now: datetime, seconds: float) -> None:
+        """Extend a lease to `now + seconds`. Raises LeaseLost when another holds the account since."""
+        with self._database.writing() as connection:
+            _check_lease(connection, lease)
+            connection.execute(
+                update(leases)
+                .where(leases.c.account == lease.account)
+                .values(expires_at=now + timedelta(seconds=seconds))
+            )
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the account free. A lease that was lost meanwhile is left to its new holder."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(leases)
+                .where(leases.c.account == lease.account, leases.c.token == lease.token)
+                .values(holder=None)
+            )
+
+    # -- orders
+
+    def write_intent(
+        self,
+        intent: OrderIntent,
+        lease: Lease,
+        *,
+        rung: str,
+        cycle_id: str | None,
+        known_ids: frozenset[str],
+        now: datetime,
+    ) -> None:
+        """Commit the intent (state INTENDED) before anything is sent.
+
+        `known_ids` is the baseline of venue order ids for finding an order whose answer was lost.
+        Raises LeaseLost, LedgerConflict for a client order id that the account has used.
+        """
+        values: dict[str, Any] = {
+            "account": lease.account,
+            "client_order_id": intent.client_order_id,
+            "venue": intent.venue,
+            "symbol": intent.symbol,
+            "side": str(intent.side),
+            "type": str(intent.type),
+            "quantity": intent.quantity,
+            "price": intent.price,
+            "time_in_force": str(intent.time_in_force),
+            "decision_price": intent.decision_price,
+            "decided_at": intent.decided_at,
+            "reason": intent.reason,
+            "reduce_only": intent.reduce_only,
+            "rung": rung,
+            "cycle_id": cycle_id,
+            "lease_token": lease.token,
+            "known_ids": sorted(known_ids),
+            "created_at": now,
+            "state": str(State.INTENDED),
+            "is_open": 1,
+            "filled": ZERO,
+            "updated_at": now,
+            "note": "",
+        }
+        with self._database.writing() as connection:
+            _check_lease(connection, lease)
+            used = select(orders.c.id).where(
+                orders.c.account == lease.account, orders.c.client_order_id == intent.client_order_id
+            )
+            if connection.execute(used).first() is not None:
+                raise LedgerConflict(f"{lease.account} has used the client order id {intent.client_order_id}")
+            connection.execute(insert(orders).values(values))
+            entry = (intent.client_order_id, "order.intended", intent_detail(values))
+            append(connection, lease.account, now, [entry])
+
+    def record(
+        self,
+        account: str,
+        client_order_id: str,
+        event: Event,
+        now: datetime,
+        *,
+        venue_order_id: str | None = None,
+        filled: Decimal | None = None,
+        note: str = "",
+    ) -> Order:
+        """Append the event, move the order along the state table and return it.
+
+        `filled` (base, in total) never decreases; an older page that tells less is no news. A sighting that changes
+        nothing is not stored. Raises IllegalTransition; LedgerConflict for an order that the ledger does not have, for
+        more filled than was asked, and for another venue order id than the one known.
+        """
+        with self._database.writing() as connection:
+            row = _order_row(connection, account, client_order_id)
+            if row is None:
+                raise LedgerConflict(f"{account} has no order {client_order_id}")
+            state = advance(State(row.state), event)
+            total = row.filled if filled is None else max(row.filled, filled)
+            if total > row.quantity:
+                raise LedgerConflict(
+                    f"order {client_order_id} of {account}: {plain(total)} filled of {plain(row.quantity)}"
+                )
+            if venue_order_id and row.venue_order_id and venue_order_id != row.venue_order_id:
+                raise LedgerConflict(
+                    f"order {client_order_id} of {account} is {row.venue_order_id} at the venue, "
+                    f"not {venue_order_id}"
+                )
+            after = {
+                "state": str(state),
+                "venue_order_id": row.venue_order_id or venue_order_id,
+                "filled": total,
+                "sent_at": now if event is Event.SENT else row.sent_at,
+                "note": note or row.note,
+            }
+            before = {name: getattr(row, name) for name in after}
+            if event not in _SIGHTINGS or after != before:
+                detail = standing_detail(
+                    state, after["venue_order_id"], total, after["sent_at"], after["note"]
+                )
+                append(connection, account, now, [(client_order_id, f"order.{event}", detail)])
+                connection.execute(
+                    update(orders)
+                    .where(orders.c.id == row.id)
+                    .values(after | {"is_open": int(state not in TERMINAL), "updated_at": now})
+                )
+            order = _order(connection, account, client_order_id)
+        assert order is not None  # noqa: S101 - read in the transaction that updated it
+        return order
+
+    def record_fills(self, account: str, new: Sequence[Fill], now: datetime) -> tuple[Fill, ...]:
+        """Store fills that are not yet known (by account, symbol and fill id) and return those.
+
+        A fill belongs to the order of the same symbol and venue order id, also when that id is heard of later.
+        What was stored first stays: a venue's fill never changes.
+        """
+        if not new:
+            return ()
+        with self._database.writing() as connection:
+            known = _known_fill_ids(connection, account, new)
+            fresh: dict[tuple[str, str], Fill] = {}
+            for fill in new:
+                if (fill.symbol, fill.id) not in known:
+                    fresh.setdefault((fill.symbol, fill.id), fill)
+            if not fresh:
+                return ()
+            rows = [_fill_values(account, fill, now) for fill in fresh.values()]
+            entries: list[Entry] = [
+                (f"{row['symbol']} {row['fill_id']}", "fill", fill_detail(row)) for row in rows
+            ]
+            first = append(connection, account, now, entries)
+            for offset, row in enumerate(rows):
+                row["event_seq"] = first + offset
+            connection.execute(insert(fills), rows)
+        return tuple(fresh.values())
+
+    def order(self, account: str, client_order_id: str) -> Order | None:
+        """One order with its fills, or None."""
+        with self._database.reading() as connection:
+            return _order(connection, account, client_order_id)
+
+    def order_by_venue_id(self, account: str, venue_order_id: str) -> Order | None:
+        """The order that the venue calls `venue_order_id`, or None."""
+        with self._database.reading() as connection:
+            found = _orders(
+                connection,
+                select(*_ORDER_COLUMNS).where(
+                    orders.c.account == account, orders.c.venue_order_id == venue_order_id
+                ),
+            )
+        return found[0] if found else None
+
+    def in_flight(self, account: str, symbol: str | None = None) -> tuple[Order, ...]:
+        """Orders that have not ended, oldest first."""
+        query = select(*_ORDER_COLUMNS).where(_IS_OPEN, orders.c.account == account).order_by(orders.c.id)
+        if symbol is not None:
+            query = query.where(orders.c.symbol == symbol)
+        with self._database.reading() as connection:
+            return _orders(connection, query)
+
+    def known_ids(self, account: str, client_order_id: str) -> frozenset[str]:
+        """The baseline stored with the intent, plus the venue ids of all our other orders."""
+        with self._database.reading() as connection:
+            mine = orders.c.client_order_id == client_order_id
+            baseline = connection.execute(
+                select(orders.c.known_ids).where(orders.c.account == account, mine)
+            ).scalar_one_or_none()
+            others = connection.execute(
+                select(orders.c.venue_order_id).where(
+                    orders.c.account == account, orders.c.venue_order_id.is_not(None), ~mine
+                )
+            ).scalars()
+            return frozenset(baseline or ()).union(others)
+
+    def orders(
+        self,
+        account: str | None = None,
+        symbol: str | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> tuple[Order, ...]:
+        """Orders intended since a time, newest first, each with its fills."""
+        query = select(*_ORDER_COLUMNS).order_by(orders.c.id.desc()).limit(limit)
+        if account is not None:
+            query = query.where(orders.c.account == account)
+        if symbol is not None:
+            query = query.where(orders.c.symbol == symbol)
+        if since is not None:
+            query = query.where(orders.c.created_at >= since)
+        with self._database.reading() as connection:
+            return _orders(connection, query)
+
+    def count_orders(self, account: str, *, since: datetime) -> int:
+        """How many orders of an account were sent or are about to be, since a time; for orders a minute and a day."""
+        query = (
+            select(func.count())
+            .select_from(orders)
+            .where(orders.c.account == account, orders.c.created_at >= since)
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def fills(
+        self,
+        account: str,
+        symbol: str | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> tuple[Fill, ...]:
+        """Fills since a time, oldest first."""
+        query = select(fills).where(fills.c.account == account).order_by(fills.c.at, fills.c.id).limit(limit)
+        if symbol is not None:
+            query = query.where(fills.c.symbol == symbol)
+        if since is not None:
+            query = query.where(fills.c.at >= since)
+        with self._database.reading() as connection:
+            return tuple(_fill(row) for row in connection.execute(query))
+
+    def rung_of_order(self, account: str, client_order_id: str) -> str:
+        """The rung under which an order was intended. Raises LedgerConflict for an order that is not there."""
+        query = select(orders.c.rung).where(
+            orders.c.account == account, orders.c.client_order_id == client_order_id
+        )
+        with self._database.reading() as connection:
+            rung = connection.execute(query).scalar_one_or_none()
+        if rung is None:
+            raise LedgerConflict(f"{account} has no order {client_order_id}")
+        return str(rung)
+
+
+def _check_lease(connection: Connection, lease: Lease) -> None:
+    # The token decides, not the expiry: as long as nobody has taken the account since, nobody else writes.
+    row = connection.execute(select(leases).where(leases.c.account == lease.account)).one_or_none()
+    if row is None or row.token != lease.token or row.holder is None:
+        other = row.holder if row is not None and row.holder is not None else "nobody"
+        raise LeaseLost(
+            f"{lease.account} is no longer held by {lease.holder} but by {other}; nothing was written"
+        )
+
+
+def _order_row(connection: Connection, account: str, client_order_id: str) -> Row[Any] | None:
+    return connection.execute(
+        select(*_ORDER_COLUMNS).where(
+            orders.c.account == account, orders.c.client_order_id == client_order_id
+        )
+    ).one_or_none()
+
+
+def _order(connection: Connection, account: str, client_order_id: str) -> Order | None:
+    row = _order_row(connection, account, client_order_id)
+    return None if row is None else _with_fills(connection, [row])[0]
+
+
+def _orders(connection: Connection, query: Any) -> tuple[Order, ...]:
+    return _with_fills(connection, connection.execute(query).all())
+
+
+def _with_fills(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Order, ...]:
+    """Make orders of rows; their fills are read in as few queries as possible."""
+    by_order: dict[tuple[str, str, str], list[Fill]] = {}
+    wanted: dict[str, set[str]] = {}
+    for row in rows:
+        if row.venue_order_id is not None:
+            wanted.setdefault(row.account, set()).add(row.venue_order_id)
+    for account, ids in wanted.items():
+        for chunk in _chunks(sorted(ids)):
+            query = (
+                select(fills)
+                .where(fills.c.account == account, fills.c.venue_order_id.in_(chunk))
+                .order_by(fills.c.at, fills.c.id)
+            )
+            for found in connection.execute(query):
+                key = (account, found.symbol, found.venue_order_id)
+                by_order.setdefault(key, []).append(_fill(found))
+    return tuple(
+        _order_from(row, by_order.get((row.account, row.symbol, row.venue_order_id), ())) for row in rows
+    )
+
+
+def _order_from(row: Row[Any], own_fills: Iterable[Fill]) -> Order:
+    intent = OrderIntent(
+        client_order_id=row.client_order_id,
+        venue=row.venue,
+        symbol=row.symbol,
+        side=Side(row.side),
+        type=OrderType(row.type),
+        quantity=row.quantity,
+        price=row.price,
+        time_in_force=TimeInForce(row.time_in_force),
+        decision_price=row.decision_price,
+        decided_at=row.decided_at,
+        reason=row.reason,
+        reduce_only=row.reduce_only,
+    )
+    return Order(
+        intent=intent,
+        account=row.account,
+        state=State(row.state),
+        venue_order_id=row.venue_order_id,
+        filled=row.filled,
+        sent_at=row.sent_at,
+        updated_at=row.updated_at,
+        note=row.note,
+        fills=tuple(own_fills),
+    )
+
+
+def _fill(row: Row[Any]) -> Fill:
+    return Fill(
+        id=row.fill_id,
+        venue_order_id=row.venue_order_id,
+        symbol=row.symbol,
+        side=Side(row.side),
+        price=row.price,
+        quantity=row.quantity,
+        quote_quantity=row.quote_quantity,
+        fee=row.fee,
+        fee_currency=row.fee_currency,
+        at=row.at,
+        maker=row.maker,
+    )
+
+
+def _fill_values(account: str, fill: Fill, now: datetime) -> dict[str, Any]:
+    return {
+        "account": account,
+        "symbol": fill.symbol,
+        "fill_id": fill.id,
+        "venue_order_id": fill.venue_order_id,
+        "side": str(fill.side),
+        "price": fill.price,
+        "quantity": fill.quantity,
+        "quote_quantity": fill.quote_quantity,
+        "fee": fill.fee,
+        "fee_currency": fill.fee_currency,
+        "at": fill.at,
+        "maker": fill.maker,
+        "recorded_at": now,
+    }
+
+
+def _known_fill_ids(connection: Connection, account: str, new: Sequence[Fill]) -> set[tuple[str, str]]:
+    known: set[tuple[str, str]] = set()
+    for chunk in _chunks(sorted({fill.id for fill in new})):
+        query = select(fills.c.symbol, fills.c.fill_id).where(
+            fills.c.account == account, fills.c.fill_id.in_(chunk)
+        )
+        known.update((row.symbol, row.fill_id) for row in connection.execute(query))
+    return known
+
+
+def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))

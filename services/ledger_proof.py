@@ -1,0 +1,106 @@
+"""Prove the ledger: the chain of events holds, and orders, fills and rungs say what their events say."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from services.ledger_accounts import rung_detail
+from services.ledger_chain import first_bad_event
+from services.ledger_orders import fill_detail, intent_detail, standing_detail
+from services.ledger_tables import events, fills, orders, rungs
+from trading.money import ZERO
+from trading.orders import TERMINAL, State
+
+
+def first_fault(connection: Connection) -> str | None:
+    """A sentence naming the first row that cannot be what was written, or None."""
+    return (
+        first_bad_event(connection)
+        or _first_bad_order(connection)
+        or _first_bad_copy(connection, "fill")
+        or _first_bad_copy(connection, "rung")
+    )
+
+
+def _first_bad_order(connection: Connection) -> str | None:
+    """Compare each order with its first event (what was wanted) and its last (where it stands)."""
+    ends = (
+        select(
+            events.c.account,
+            events.c.subject,
+            func.min(events.c.seq).label("first"),
+            func.max(events.c.seq).label("last"),
+        )
+        .where(events.c.kind.like("order.%"))
+        .group_by(events.c.account, events.c.subject)
+        .subquery()
+    )
+    wanted, standing = events.alias("wanted"), events.alias("standing")
+    query = (
+        select(
+            ends.c.account.label("event_account"),
+            ends.c.subject,
+            wanted.c.detail.label("wanted_detail"),
+            standing.c.kind.label("standing_kind"),
+            standing.c.detail.label("standing_detail"),
+            orders,
+        )
+        .select_from(
+            ends.join(wanted, wanted.c.seq == ends.c.first)
+            .join(standing, standing.c.seq == ends.c.last)
+            .outerjoin(
+                orders,
+                (orders.c.account == ends.c.account) & (orders.c.client_order_id == ends.c.subject),
+            )
+        )
+        .order_by(ends.c.first)
+        .execution_options(yield_per=2000)
+    )
+    proved = 0
+    for row in connection.execute(query):
+        name = f"order {row.subject} of {row.event_account}"
+        if row.id is None:
+            return f"{name} is missing, its events are there"
+        if row.wanted_detail != intent_detail(row._mapping):
+            return f"{name} is not what was intended"
+        if not _stands_as_told(row):
+            return f"{name} does not stand where its last event left it"
+        proved += 1
+    if connection.execute(select(func.count()).select_from(orders)).scalar_one() != proved:
+        return f"an order has no events ({proved} orders have)"
+    return None
+
+
+def _stands_as_told(row: Row[Any]) -> bool:
+    open_as_told = row.is_open == int(State(row.state) not in TERMINAL)
+    if row.standing_kind == "order.intended":
+        untouched = (State.INTENDED, None, ZERO, None)
+        return open_as_told and (row.state, row.venue_order_id, row.filled, row.sent_at) == untouched
+    told = standing_detail(State(row.state), row.venue_order_id, row.filled, row.sent_at, row.note)
+    return open_as_told and bool(row.standing_detail == told)
+
+
+def _first_bad_copy(connection: Connection, kind: str) -> str | None:
+    """Compare rows that never change (fills, rungs) with the one event that wrote them."""
+    table, detail = {"fill": (fills, fill_detail), "rung": (rungs, rung_detail)}[kind]
+    query = (
+        select(
+            events.c.account.label("event_account"), events.c.subject, events.c.detail.label("told"), table
+        )
+        .select_from(events.outerjoin(table, table.c.event_seq == events.c.seq))
+        .where(events.c.kind == kind)
+        .order_by(events.c.seq)
+        .execution_options(yield_per=2000)
+    )
+    proved = 0
+    for row in connection.execute(query):
+        name = f"{kind} {row.subject} of {row.event_account}"
+        if row.id is None:
+            return f"{name} is missing, its event is there"
+        subject = f"{row.symbol} {row.fill_id}" if kind == "fill" else row.symbol
+        if (row.account, subject) != (row.event_account, row.subject) or row.told != detail(row._mapping):
+            return f"{name} is not what was written"
+        proved += 1
+    if connection.execute(select(func.count()).select_from(table)).scalar_one() != proved:
+        return f"a {kind} has no event ({proved} have)"
+    return None

@@ -1,0 +1,88 @@
+"""The values that go into the ledger and come out of it, and what can go wrong there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+
+class LedgerUnavailable(Exception):
+    """The database cannot be read or written now (locked, full disk, gone). Nothing may be sent."""
+
+
+class LedgerConflict(Exception):
+    """What is to be written contradicts what the ledger holds: a defect of ours, or a case for a human."""
+
+
+class LeaseLost(Exception):
+    """Another process trades this account; this one must stop writing at once."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write intents for one account; `token` grows with every change of hands."""
+
+    account: str
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True)
+class Latch:
+    """The kill switch of one account, or of all (`account` "*")."""
+
+    account: str
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CycleRecord:
+    """One trading cycle's report as stored."""
+
+    cycle_id: str
+    account: str
+    symbol: str
+    rung: str
+    started_at: datetime
+    finished_at: datetime
+    ok: bool
+    flow_run_id: str | None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RungRecord:
+    """The certificate in force for an account and symbol: what it has earned, and until when."""
+
+    account: str
+    symbol: str
+    rung: str
+    max_quantity: Decimal  # base; the cap on order and position
+    evidence: Mapping[str, Any]
+    approved_by: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """A change of a balance that no fill explains and a named person answers for: a deposit, a withdrawal."""
+
+    account: str
+    asset: str
+    change: Decimal  # signed
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class EquityPoint:
+    """The worth of an account in one quote currency at one moment, and its highest worth until then."""
+
+    at: datetime
+    equity: Decimal
+    peak: Decimal
