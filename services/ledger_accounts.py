@@ -27,7 +27,7 @@ ALL_ACCOUNTS = "*"
 
 def rung_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of a certificate, as the chain keeps it; from a row of `rungs`."""
-    names = "rung max_quantity evidence approved_by issued_at expires_at".split()
+    names = ("rung", "max_quantity", "evidence", "approved_by", "issued_at", "expires_at")
     return canonical_json({name: row[name] for name in names})
 
 
@@ -243,7 +243,7 @@ class AccountBooks:
     def rearm(self, account: str, by: str, reason: str, now: datetime) -> None:
         """Release the kill switch of an account, or the one for all ("*"), in a person's name.
 
-        Raises LedgerConflict when that switch is not set.
+        Nothing happens where it is not set.
         """
         with self._database.writing() as connection:
             changed = connection.execute(
@@ -252,7 +252,7 @@ class AccountBooks:
                 .values(rearmed_by=by, rearmed_reason=reason, rearmed_at=now)
             )
             if changed.rowcount == 0:
-                raise LedgerConflict(f"the kill switch of {account} is not set")
+                return
             detail = canonical_json({"reason": reason, "by": by})
             append(connection, account, now, [(account, "rearm", detail)])
 

@@ -13,6 +13,9 @@ from sqlalchemy import Connection, insert, select, update
 from services.ledger_tables import canonical_json, chain_head, events
 
 FIRST_HASH = "0" * 64
+_READ_HEAD = select(chain_head.c.seq, chain_head.c.hash)
+_INSERT_EVENT = insert(events)
+_MOVE_HEAD = update(chain_head)
 Entry = tuple[str, str, str]  # subject, kind, detail as canonical JSON
 
 
@@ -26,7 +29,7 @@ def event_hash(
 
 def append(connection: Connection, account: str, at: datetime, entries: Sequence[Entry]) -> int:
     """Append events inside a writing transaction and return the sequence number of the first."""
-    seq, previous = connection.execute(select(chain_head.c.seq, chain_head.c.hash)).one()
+    seq, previous = connection.execute(_READ_HEAD).one()
     first = seq + 1
     rows = []
     for subject, kind, detail in entries:
@@ -45,8 +48,8 @@ def append(connection: Connection, account: str, at: datetime, entries: Sequence
             }
         )
         previous = digest
-    connection.execute(insert(events), rows)
-    connection.execute(update(chain_head).values(seq=seq, hash=previous))
+    connection.execute(_INSERT_EVENT, rows)
+    connection.execute(_MOVE_HEAD, {"seq": seq, "hash": previous})
     return int(first)
 
 

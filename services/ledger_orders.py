@@ -1,11 +1,13 @@
 """The part of the ledger that no order is lost from: leases, intents, order events, fills."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, literal_column, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, Row, func, insert, literal_column, select, update
+from sqlalchemy.exc import IntegrityError
 
 from services.ledger_chain import Entry, append
 from services.ledger_database import Database
@@ -15,7 +17,6 @@ from trading.instruments import Side
 from trading.money import ZERO, plain
 from trading.orders import (
     SEEN,
-    TERMINAL,
     Event,
     Fill,
     Order,
@@ -27,40 +28,57 @@ from trading.orders import (
 )
 
 _SIGHTINGS = frozenset(SEEN.values())
-_IS_OPEN = literal_column("is_open = 1")  # written out: only then does SQLite use the partial index
+_IS_OPEN: ColumnElement[bool] = literal_column("is_open = 1", Boolean)  # written out: only then does SQLite use the partial index
 # all of an order but its baseline, which may be hundreds of ids
 _ORDER_COLUMNS = tuple(column for column in orders.c if column.name != "known_ids")
+# what an event keeps of an intent, of where an order stands and of a fill
+_INTENDED = (
+    "venue",
+    "symbol",
+    "side",
+    "type",
+    "quantity",
+    "price",
+    "time_in_force",
+    "decision_price",
+    "decided_at",
+    "reason",
+    "reduce_only",
+    "target_quantity",
+    "rung",
+    "cycle_id",
+    "lease_token",
+)
+_STANDING = ("state", "venue_order_id", "filled", "sent_at", "note")
+_FILLED = (
+    "venue_order_id",
+    "side",
+    "price",
+    "quantity",
+    "quote_quantity",
+    "fee",
+    "fee_currency",
+    "at",
+    "maker",
+)
+_INSERT_ORDER = insert(orders)  # built once: building costs as much as running
 _IDS_AT_ONCE = 500  # fewer bound values than any SQLite allows
 
 
 def intent_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of what was intended, as the chain keeps it; from a row of `orders`."""
-    names = (
-        "venue symbol side type quantity price time_in_force decision_price decided_at reason reduce_only "
-        "rung cycle_id lease_token"
-    ).split()
-    return canonical_json({**{name: row[name] for name in names}, "known_ids": sorted(row["known_ids"])})
+    values = {name: row[name] for name in _INTENDED}
+    return canonical_json(values | {"known_ids": sorted(row["known_ids"])})
 
 
-def standing_detail(
-    state: State, venue_order_id: str | None, filled: Decimal, sent_at: datetime | None, note: str
-) -> str:
+def standing_detail(order: Order) -> str:
     """The canonical JSON of where an order stands after an event, as the chain keeps it."""
-    return canonical_json(
-        {
-            "state": state,
-            "venue_order_id": venue_order_id,
-            "filled": filled,
-            "sent_at": sent_at,
-            "note": note,
-        }
-    )
+    return canonical_json({name: getattr(order, name) for name in _STANDING})
 
 
 def fill_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of a fill, as the chain keeps it; from a row of `fills`."""
-    names = "venue_order_id side price quantity quote_quantity fee fee_currency at maker".split()
-    return canonical_json({name: row[name] for name in names})
+    return canonical_json({name: row[name] for name in _FILLED})
 
 
 class OrderBooks:
@@ -146,6 +164,7 @@ class OrderBooks:
             "decided_at": intent.decided_at,
             "reason": intent.reason,
             "reduce_only": intent.reduce_only,
+            "target_quantity": intent.target_quantity,
             "rung": rung,
             "cycle_id": cycle_id,
             "lease_token": lease.token,
@@ -159,12 +178,12 @@ class OrderBooks:
         }
         with self._database.writing() as connection:
             _check_lease(connection, lease)
-            used = select(orders.c.id).where(
-                orders.c.account == lease.account, orders.c.client_order_id == intent.client_order_id
-            )
-            if connection.execute(used).first() is not None:
-                raise LedgerConflict(f"{lease.account} has used the client order id {intent.client_order_id}")
-            connection.execute(insert(orders).values(values))
+            try:
+                connection.execute(_INSERT_ORDER, values)
+            except IntegrityError as error:
+                raise LedgerConflict(
+                    f"{lease.account} has used the client order id {intent.client_order_id}"
+                ) from error
             entry = (intent.client_order_id, "order.intended", intent_detail(values))
             append(connection, lease.account, now, [entry])
 
@@ -186,41 +205,32 @@ class OrderBooks:
         more filled than was asked, and for another venue order id than the one known.
         """
         with self._database.writing() as connection:
-            row = _order_row(connection, account, client_order_id)
-            if row is None:
+            known = _order(connection, account, client_order_id)
+            if known is None:
                 raise LedgerConflict(f"{account} has no order {client_order_id}")
-            state = advance(State(row.state), event)
-            total = row.filled if filled is None else max(row.filled, filled)
-            if total > row.quantity:
-                raise LedgerConflict(
-                    f"order {client_order_id} of {account}: {plain(total)} filled of {plain(row.quantity)}"
+            after = _after(known, event, now, venue_order_id, filled, note)
+            if event in _SIGHTINGS and after == known:
+                return known
+            after = replace(after, updated_at=now)
+            detail = standing_detail(after)
+            append(connection, account, now, [(client_order_id, f"order.{event}", detail)])
+            connection.execute(
+                update(orders)
+                .where(orders.c.account == account, orders.c.client_order_id == client_order_id)
+                .values(
+                    state=str(after.state),
+                    is_open=int(not after.is_finished),
+                    venue_order_id=after.venue_order_id,
+                    filled=after.filled,
+                    sent_at=after.sent_at,
+                    updated_at=now,
+                    note=after.note,
                 )
-            if venue_order_id and row.venue_order_id and venue_order_id != row.venue_order_id:
-                raise LedgerConflict(
-                    f"order {client_order_id} of {account} is {row.venue_order_id} at the venue, "
-                    f"not {venue_order_id}"
-                )
-            after = {
-                "state": str(state),
-                "venue_order_id": row.venue_order_id or venue_order_id,
-                "filled": total,
-                "sent_at": now if event is Event.SENT else row.sent_at,
-                "note": note or row.note,
-            }
-            before = {name: getattr(row, name) for name in after}
-            if event not in _SIGHTINGS or after != before:
-                detail = standing_detail(
-                    state, after["venue_order_id"], total, after["sent_at"], after["note"]
-                )
-                append(connection, account, now, [(client_order_id, f"order.{event}", detail)])
-                connection.execute(
-                    update(orders)
-                    .where(orders.c.id == row.id)
-                    .values(after | {"is_open": int(state not in TERMINAL), "updated_at": now})
-                )
-            order = _order(connection, account, client_order_id)
-        assert order is not None  # noqa: S101 - read in the transaction that updated it
-        return order
+            )
+            if after.venue_order_id != known.venue_order_id:
+                # a stream may have told of its fills before the order's id was known
+                after = replace(after, fills=_fills_of(connection, account, [after]))
+        return after
 
     def record_fills(self, account: str, new: Sequence[Fill], now: datetime) -> tuple[Fill, ...]:
         """Store fills that are not yet known (by account, symbol and fill id) and return those.
@@ -255,13 +265,11 @@ class OrderBooks:
 
     def order_by_venue_id(self, account: str, venue_order_id: str) -> Order | None:
         """The order that the venue calls `venue_order_id`, or None."""
+        query = select(*_ORDER_COLUMNS).where(
+            orders.c.account == account, orders.c.venue_order_id == venue_order_id
+        )
         with self._database.reading() as connection:
-            found = _orders(
-                connection,
-                select(*_ORDER_COLUMNS).where(
-                    orders.c.account == account, orders.c.venue_order_id == venue_order_id
-                ),
-            )
+            found = _orders(connection, query)
         return found[0] if found else None
 
     def in_flight(self, account: str, symbol: str | None = None) -> tuple[Order, ...]:
@@ -344,6 +352,26 @@ class OrderBooks:
         return str(rung)
 
 
+def _after(
+    order: Order, event: Event, now: datetime, venue_order_id: str | None, filled: Decimal | None, note: str
+) -> Order:
+    """The order as the event leaves it. Raises IllegalTransition, LedgerConflict."""
+    name = f"order {order.intent.client_order_id} of {order.account}"
+    total = order.filled if filled is None else max(order.filled, filled)
+    if total > order.intent.quantity:
+        raise LedgerConflict(f"{name}: {plain(total)} filled of {plain(order.intent.quantity)}")
+    if venue_order_id and order.venue_order_id and venue_order_id != order.venue_order_id:
+        raise LedgerConflict(f"{name} is {order.venue_order_id} at the venue, not {venue_order_id}")
+    return replace(
+        order,
+        state=advance(order.state, event),
+        venue_order_id=order.venue_order_id or venue_order_id,
+        filled=total,
+        sent_at=now if event is Event.SENT else order.sent_at,
+        note=note or order.note,
+    )
+
+
 def _check_lease(connection: Connection, lease: Lease) -> None:
     # The token decides, not the expiry: as long as nobody has taken the account since, nobody else writes.
     row = connection.execute(select(leases).where(leases.c.account == lease.account)).one_or_none()
@@ -354,46 +382,48 @@ def _check_lease(connection: Connection, lease: Lease) -> None:
         )
 
 
-def _order_row(connection: Connection, account: str, client_order_id: str) -> Row[Any] | None:
-    return connection.execute(
+def _order(connection: Connection, account: str, client_order_id: str) -> Order | None:
+    found = _orders(
+        connection,
         select(*_ORDER_COLUMNS).where(
             orders.c.account == account, orders.c.client_order_id == client_order_id
-        )
-    ).one_or_none()
-
-
-def _order(connection: Connection, account: str, client_order_id: str) -> Order | None:
-    row = _order_row(connection, account, client_order_id)
-    return None if row is None else _with_fills(connection, [row])[0]
+        ),
+    )
+    return found[0] if found else None
 
 
 def _orders(connection: Connection, query: Any) -> tuple[Order, ...]:
-    return _with_fills(connection, connection.execute(query).all())
-
-
-def _with_fills(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Order, ...]:
     """Make orders of rows; their fills are read in as few queries as possible."""
-    by_order: dict[tuple[str, str, str], list[Fill]] = {}
-    wanted: dict[str, set[str]] = {}
-    for row in rows:
-        if row.venue_order_id is not None:
-            wanted.setdefault(row.account, set()).add(row.venue_order_id)
-    for account, ids in wanted.items():
-        for chunk in _chunks(sorted(ids)):
-            query = (
-                select(fills)
-                .where(fills.c.account == account, fills.c.venue_order_id.in_(chunk))
-                .order_by(fills.c.at, fills.c.id)
-            )
-            for found in connection.execute(query):
-                key = (account, found.symbol, found.venue_order_id)
-                by_order.setdefault(key, []).append(_fill(found))
+    bare = [order_from(row) for row in connection.execute(query)]
+    own: dict[tuple[str, str], list[Fill]] = {}
+    for account in {order.account for order in bare}:
+        for fill in _fills_of(connection, account, [order for order in bare if order.account == account]):
+            own.setdefault((account, fill.symbol + fill.venue_order_id), []).append(fill)
     return tuple(
-        _order_from(row, by_order.get((row.account, row.symbol, row.venue_order_id), ())) for row in rows
+        replace(
+            order, fills=tuple(own.get((order.account, f"{order.intent.symbol}{order.venue_order_id}"), ()))
+        )
+        for order in bare
     )
 
 
-def _order_from(row: Row[Any], own_fills: Iterable[Fill]) -> Order:
+def _fills_of(connection: Connection, account: str, some: Sequence[Order]) -> tuple[Fill, ...]:
+    """The fills of orders of one account, oldest first."""
+    wanted = {(order.intent.symbol, order.venue_order_id) for order in some}
+    ids = sorted({venue_order_id for _, venue_order_id in wanted if venue_order_id is not None})
+    found: list[Fill] = []
+    for chunk in _chunks(ids):
+        query = (
+            select(fills)
+            .where(fills.c.account == account, fills.c.venue_order_id.in_(chunk))
+            .order_by(fills.c.at, fills.c.id)
+        )
+        found.extend(_fill(row) for row in connection.execute(query))
+    return tuple(fill for fill in found if (fill.symbol, fill.venue_order_id) in wanted)
+
+
+def order_from(row: Row[Any]) -> Order:
+    """An order without its fills, from a row of `orders`."""
     intent = OrderIntent(
         client_order_id=row.client_order_id,
         venue=row.venue,
@@ -407,6 +437,7 @@ def _order_from(row: Row[Any], own_fills: Iterable[Fill]) -> Order:
         decided_at=row.decided_at,
         reason=row.reason,
         reduce_only=row.reduce_only,
+        target_quantity=row.target_quantity,
     )
     return Order(
         intent=intent,
@@ -417,7 +448,6 @@ def _order_from(row: Row[Any], own_fills: Iterable[Fill]) -> Order:
         sent_at=row.sent_at,
         updated_at=row.updated_at,
         note=row.note,
-        fills=tuple(own_fills),
     )
 
 

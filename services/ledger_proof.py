@@ -6,10 +6,10 @@ from sqlalchemy import Connection, Row, func, select
 
 from services.ledger_accounts import rung_detail
 from services.ledger_chain import first_bad_event
-from services.ledger_orders import fill_detail, intent_detail, standing_detail
+from services.ledger_orders import fill_detail, intent_detail, order_from, standing_detail
 from services.ledger_tables import events, fills, orders, rungs
 from trading.money import ZERO
-from trading.orders import TERMINAL, State
+from trading.orders import State
 
 
 def first_fault(connection: Connection) -> str | None:
@@ -61,7 +61,7 @@ def _first_bad_order(connection: Connection) -> str | None:
         name = f"order {row.subject} of {row.event_account}"
         if row.id is None:
             return f"{name} is missing, its events are there"
-        if row.wanted_detail != intent_detail(row._mapping):
+        if row.wanted_detail != intent_detail(row._asdict()):
             return f"{name} is not what was intended"
         if not _stands_as_told(row):
             return f"{name} does not stand where its last event left it"
@@ -72,12 +72,13 @@ def _first_bad_order(connection: Connection) -> str | None:
 
 
 def _stands_as_told(row: Row[Any]) -> bool:
-    open_as_told = row.is_open == int(State(row.state) not in TERMINAL)
+    order = order_from(row)
+    if row.is_open != int(not order.is_finished):
+        return False
     if row.standing_kind == "order.intended":
-        untouched = (State.INTENDED, None, ZERO, None)
-        return open_as_told and (row.state, row.venue_order_id, row.filled, row.sent_at) == untouched
-    told = standing_detail(State(row.state), row.venue_order_id, row.filled, row.sent_at, row.note)
-    return open_as_told and bool(row.standing_detail == told)
+        untouched = (State.INTENDED, None, ZERO, None, "")
+        return (order.state, order.venue_order_id, order.filled, order.sent_at, order.note) == untouched
+    return bool(row.standing_detail == standing_detail(order))
 
 
 def _first_bad_copy(connection: Connection, kind: str) -> str | None:
@@ -98,7 +99,7 @@ def _first_bad_copy(connection: Connection, kind: str) -> str | None:
         if row.id is None:
             return f"{name} is missing, its event is there"
         subject = f"{row.symbol} {row.fill_id}" if kind == "fill" else row.symbol
-        if (row.account, subject) != (row.event_account, row.subject) or row.told != detail(row._mapping):
+        if (row.account, subject) != (row.event_account, row.subject) or row.told != detail(row._asdict()):
             return f"{name} is not what was written"
         proved += 1
     if connection.execute(select(func.count()).select_from(table)).scalar_one() != proved:

@@ -125,6 +125,7 @@ orders = Table(
     Column("decided_at", UtcTime, nullable=False),
     Column("reason", Text, nullable=False),
     Column("reduce_only", Boolean, nullable=False),
+    Column("target_quantity", Amount(48)),
     Column("rung", String(32), nullable=False),
     Column("cycle_id", String(64)),
     Column("lease_token", Integer, nullable=False),

@@ -154,6 +154,7 @@ def upgrade() -> None:
         sa.Column("decided_at", types.UtcTime(timezone=True), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("reduce_only", sa.Boolean(), nullable=False),
+        sa.Column("target_quantity", types.Amount(length=48), nullable=True),
         sa.Column("rung", sa.String(length=32), nullable=False),
         sa.Column("cycle_id", sa.String(length=64), nullable=True),
         sa.Column("lease_token", sa.Integer(), nullable=False),
