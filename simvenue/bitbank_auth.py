@@ -1,0 +1,87 @@
+"""bitbank's request signatures, judged over the raw bytes and the wall clock (docs/venues.md#bitbank)."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+DEFAULT_WINDOW_MS = 5_000
+WIDEST_WINDOW_MS = 60_000
+LEAD_MS = 1_000  # a request may come from a clock that runs this much ahead
+
+AUTHENTICATION_FAILED = 20001
+UNKNOWN_KEY = 20002
+NO_KEY = 20003
+NO_NONCE = 20004
+NO_SIGNATURE = 20005
+NO_REQUEST_TIME = 20033
+BAD_REQUEST_TIME = 20034
+OUTSIDE_WINDOW = 20035
+BAD_WINDOW = 20036
+
+
+class BitbankGate:
+    """Judge one account's signed requests; remembers the highest nonce of its key."""
+
+    def __init__(self, api_key: str, api_secret: str) -> None:
+        """Take the one key pair that is let in."""
+        self._key = api_key
+        self._secret = api_secret.encode()
+        self._last_nonce = -1
+
+    def refusal(
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int
+    ) -> int | None:
+        """Return the venue's error code for a request that is not let in, else None.
+
+        `target` is the raw path with its query as received, `body` the raw bytes.
+        """
+        key = headers.get("ACCESS-KEY", "")
+        if not key:
+            return NO_KEY
+        if key != self._key:
+            return UNKNOWN_KEY
+        signature = headers.get("ACCESS-SIGNATURE", "")
+        if not signature:
+            return NO_SIGNATURE
+        signed = body if method == "POST" else target.encode()
+        # with both kinds of header the time window wins
+        if "ACCESS-REQUEST-TIME" in headers:
+            return self._judge_window(signed, signature, headers, wall_ms)
+        if "ACCESS-NONCE" in headers:
+            return self._judge_nonce(signed, signature, headers["ACCESS-NONCE"])
+        return NO_REQUEST_TIME if "ACCESS-TIME-WINDOW" in headers else NO_NONCE
+
+    def _judge_window(
+        self, signed: bytes, signature: str, headers: Mapping[str, str], wall_ms: int
+    ) -> int | None:
+        stamp = headers["ACCESS-REQUEST-TIME"]
+        # a client that leaves the window header out signs an empty text in its place
+        window = headers.get("ACCESS-TIME-WINDOW", "")
+        if not _is_number(stamp):
+            return BAD_REQUEST_TIME
+        if window and not (_is_number(window) and int(window) <= WIDEST_WINDOW_MS):
+            return BAD_WINDOW
+        width_ms = int(window) if window else DEFAULT_WINDOW_MS
+        if int(stamp) >= wall_ms + LEAD_MS or wall_ms - int(stamp) > width_ms:
+            return OUTSIDE_WINDOW
+        return self._judge_signature((stamp + window).encode() + signed, signature)
+
+    def _judge_nonce(self, signed: bytes, signature: str, nonce: str) -> int | None:
+        if not _is_number(nonce):
+            return NO_NONCE
+        refusal = self._judge_signature(nonce.encode() + signed, signature)
+        if refusal is not None:
+            return refusal
+        if int(nonce) <= self._last_nonce:
+            return AUTHENTICATION_FAILED
+        self._last_nonce = int(nonce)
+        return None
+
+    def _judge_signature(self, message: bytes, signature: str) -> int | None:
+        expected = hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+        same = hmac.compare_digest(expected.encode(), signature.encode())
+        return None if same else AUTHENTICATION_FAILED
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
