@@ -39,7 +39,7 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
 
 
 def nearest_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round to the nearest multiple of `step` (> 0); for values that are shown, never for values that are sent."""
+    """Round to the nearest multiple of `step` (> 0); for what is shown or compared, never for what is sent."""
     return (value / step).to_integral_value(rounding=ROUND_HALF_EVEN) * step
 
 

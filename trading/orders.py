@@ -103,8 +103,9 @@ class OrderIntent:
 class Fill:
     """One trade against our order.
 
-    `price` quote per base, `quantity` base, `fee` positive when charged and negative when rebated, in `fee_currency`.
-    `quote_quantity` is the quote leg as the venue books it (bitFlyer: whole yen, against the customer).
+    `price` quote per base, `quantity` base, `fee` positive when charged and negative when rebated, in
+    `fee_currency`. `quote_quantity` is the quote leg as the venue books it (bitFlyer: whole yen, against the
+    customer).
     """
 
     id: str
@@ -122,7 +123,8 @@ class Fill:
 
 @dataclass(frozen=True)
 class VenueOrder:
-    """An order as the venue tells it. `client_order_id` is None where the venue knows none (bitbank, bitFlyer)."""
+    """An order as the venue tells it. `client_order_id` is None where the venue knows none (bitbank,
+    bitFlyer)."""
 
     venue_order_id: str
     client_order_id: str | None
@@ -186,8 +188,8 @@ _SEEN_ANY: dict[Event, State] = {
 
 _LIVING = (State.SENT, State.UNKNOWN, State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT)
 
-# Two processes may tell about one order (a trader and an emergency stop), so the same news may come twice and in
-# any order. Only SENT has a single place in the table: that is what "never sent twice" rests on.
+# Two processes may tell about one order (a trader and an emergency stop), so the same news may come twice and
+# in any order. Only SENT has a single place in the table: that is what "never sent twice" rests on.
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.INTENDED, Event.SENT): State.SENT,
     (State.INTENDED, Event.ABANDONED): State.REJECTED,
@@ -229,8 +231,8 @@ for _state in (State.FILLED, State.CANCELLED, State.EXPIRED):
     # What has ended stays ended, however often and however late it is told again.
     for _event in (*_SEEN_ANY, Event.ACKED, Event.NO_ANSWER, Event.CANCEL_SENT):
         TRANSITIONS[(_state, _event)] = _state
-# REJECTED means "never came to be". To see such an order alive or filled refutes that: no silent absorption here,
-# the pair is illegal and a human is called. To hear again that it is gone changes nothing.
+# REJECTED means "never came to be". To see such an order alive or filled refutes that: no silent absorption
+# here, the pair is illegal and a human is called. To hear again that it is gone changes nothing.
 for _event in (
     Event.SEEN_CANCELLED,
     Event.SEEN_REJECTED,

@@ -1,25 +1,28 @@
 """Profit and loss at moving-average cost, equity in quote, daily loss and drawdown.
 
-The identity behind it: cash + cost == realised, where cash is the sum of all booked quote legs and quote fees and
-cost what the remaining inventory was bought for. It holds to the last digit.
+The identity behind it: cash + cost == realised, where cash is the sum of all booked quote legs and quote fees
+and cost what the remaining inventory was bought for. It holds to the last digit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from trading.instruments import Instrument
+from trading.instruments import Instrument, Kind
 from trading.money import ZERO
 from trading.orders import Fill
+
+_PLACES = Decimal("1E-12")
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What fills have left: quantity (signed base), cost (quote, signed like the quantity), realised profit (quote).
+    """What fills have left: quantity (signed base), cost (quote, signed like the quantity), realised profit
+    (quote).
 
-    `fees` is what was paid in fees so far, in quote (base fees at their fill's price); it is in `realised` or `cost`
-    already. Spot cost includes fees, a perpetual's fees are realised at once.
+    `fees` is what was paid in fees so far, in quote (base fees at their fill's price); it is in `realised` or
+    `cost` already. Spot cost includes fees, a perpetual's fees are realised at once.
     """
 
     quantity: Decimal = ZERO
@@ -43,12 +46,47 @@ class Inventory:
 
 def book(inventory: Inventory, fill: Fill, instrument: Instrument) -> Inventory:
     """The inventory after one more fill. Raises ValueError for a fee in a third currency."""
-    ...
+    fee_base = fill.fee if fill.fee_currency == instrument.base else ZERO
+    fee_quote = fill.fee if fill.fee_currency == instrument.quote else ZERO
+    if fill.fee and fill.fee_currency not in (instrument.base, instrument.quote):
+        raise ValueError(f"fill {fill.id}: a fee in {fill.fee_currency} is neither base nor quote")
+    change = fill.quantity * fill.side.sign - fee_base
+    fees = inventory.fees + fee_quote + fee_base * fill.price
+    if instrument.kind is Kind.PERPETUAL:
+        # Nothing is bought: the notional only marks the entry, and the fee leaves the collateral at once.
+        cash, at_once = -fill.price * fill.quantity * fill.side.sign, -fee_quote
+    else:
+        cash, at_once = -fill.quote_quantity * fill.side.sign - fee_quote, ZERO
+    moved = _move(inventory, change, cash)
+    return Inventory(moved.quantity, moved.cost, moved.realised + at_once, fees)
+
+
+def _move(inventory: Inventory, change: Decimal, cash: Decimal) -> Inventory:
+    """Move the quantity by `change` for `cash` (received > 0): the part that closes realises, the rest is
+    cost."""
+    held, cost = inventory.quantity, inventory.cost
+    if change == 0:
+        return Inventory(held, cost, inventory.realised + cash)
+    if held * change >= 0:
+        return Inventory(held + change, cost - cash, inventory.realised)
+    if abs(change) <= abs(held):
+        released = cost if change == -held else _share(cost, abs(change), abs(held))
+        return Inventory(held + change, cost - released, inventory.realised + cash - released)
+    closing = _share(cash, abs(held), abs(change))
+    return Inventory(held + change, closing - cash, inventory.realised + closing - cost)
+
+
+def _share(money: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    # A fixed number of places: the sums stay exact, so that nothing is lost between cash, cost and profit.
+    return (money * part / whole).quantize(_PLACES)
 
 
 def inventory_of(fills: Iterable[Fill], instrument: Instrument) -> Inventory:
     """The inventory after all fills, oldest first."""
-    ...
+    inventory = Inventory()
+    for fill in fills:
+        inventory = book(inventory, fill, instrument)
+    return inventory
 
 
 @dataclass(frozen=True)
@@ -58,16 +96,30 @@ class EquityPoint:
 
 
 def equity(totals: Mapping[str, Decimal], prices: Mapping[str, Decimal], quote: str) -> Decimal:
-    """Value balances in `quote`; `prices` are quote per asset. Raises KeyError for an asset without a price."""
-    ...
+    """Value balances in `quote`; `prices` are quote per asset. Raises KeyError for an asset without a
+    price."""
+    return sum(
+        (total if asset == quote else total * prices[asset] for asset, total in totals.items() if total), ZERO
+    )
 
 
 def drawdown(history: Sequence[EquityPoint], now: Decimal) -> Decimal:
-    """The fall from the highest equity so far, as a fraction of it; 0 at a new peak."""
-    ...
+    """The fall from the highest equity so far, as a fraction of it; 0 at a new peak, 1 when there is nothing
+    left."""
+    peak = max((point.equity for point in history), default=now)
+    if now >= peak:
+        return ZERO
+    if peak <= 0:
+        return Decimal(1)
+    return (peak - now) / peak
 
 
 def daily_loss(history: Sequence[EquityPoint], at: datetime, now: Decimal) -> Decimal:
-    """What was lost (quote, 0 or positive) since the UTC day of `at` began: measured from the last equity before it,
-    else from the day's first."""
-    ...
+    """What was lost (quote, 0 or positive) since the UTC day of `at` began.
+
+    Measured from the last equity before that day, else from the day's first; `history` oldest first.
+    """
+    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    before = [point for point in history if point.at < midnight]
+    start = before[-1] if before else next((point for point in history if point.at <= at), None)
+    return ZERO if start is None else max(ZERO, start.equity - now)
