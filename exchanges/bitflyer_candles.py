@@ -1,7 +1,7 @@
 """bitFlyer has no candle call: bars are built from its public executions (docs/venues.md#bitflyer).
 
-One `CandleStore` per product keeps one-minute bars in memory. Each call asks only for executions newer than the
-newest known one, and walks further back only when older bars are wanted than it has.
+One `CandleStore` per product keeps one-minute bars in memory. Each call asks only for executions newer than
+the newest known one, and walks further back only when older bars are wanted than it has.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class CandleStore:
         self._has_all = False  # the venue has nothing older
 
     async def candles(self, length: timedelta, limit: int, now: datetime) -> tuple[Candle, ...]:
-        """The last `limit` closed bars of `length` before `now`, oldest first; bars without a trade are absent.
+        """The last `limit` closed bars of `length` before `now`, oldest first; one without trades is absent.
 
         Fewer when the venue's 31 days of executions hold no more; the bar that they cut through is left out.
         """
@@ -100,7 +100,7 @@ class CandleStore:
         await self._close_hole(newest.id)
 
     async def _close_hole(self, known_id: int) -> None:
-        """Walk back from the newest execution to the known ones; nothing is taken before the walk is complete."""
+        """Walk back from the newest execution to the known ones; taken only once the walk is complete."""
         found: list[Execution] = []
         before: int | None = None
         while True:

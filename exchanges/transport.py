@@ -104,7 +104,7 @@ class Wiring:
     timeout_seconds: float = 10.0
     attempts: int = 3
     retry_delay_seconds: float = 1.0
-    order_lifetime_minutes: int = 60  # bitFlyer: the order that nobody knows of ends after this
+    order_lifetime_minutes: int = 60  # bitFlyer: bounds the life of an order that nobody knows of
     options: Mapping[str, Any] = field(default_factory=dict)  # further ccxt constructor keys
 
 
@@ -128,6 +128,12 @@ class Transport(_CcxtClass):
     routes: ClassVar[Mapping[tuple[str, str, str], Route]] = {}
     errors: ClassVar[Mapping[str, type[VenueError]]] = {}
     windows: ClassVar[tuple[Window, ...]] = ()
+    # What a status means when the answer is not in the venue's form: said before an order is looked at.
+    http_errors: ClassVar[Mapping[int, type[VenueError]]] = {
+        401: AuthenticationError,
+        403: PermissionDenied,
+        429: RateLimitExceeded,
+    }
     # ccxt waits a quarter of a second in close(); the emergency stop has no use for that.
     timeout_on_exit = 0
 
@@ -238,12 +244,8 @@ class Transport(_CcxtClass):
 
     def _without_envelope(self, route: Route, status: int, body: str) -> VenueError:
         said = f"{route}: HTTP {status} and no answer in the venue's form ({_glimpse(body)})"
-        if status == 429:
-            return RateLimitExceeded(self.venue, said, code="429")
-        if status == 401:
-            return AuthenticationError(self.venue, said, code="401")
-        if status == 403:
-            return PermissionDenied(self.venue, said, code="403")
+        if status in self.http_errors:
+            return self.http_errors[status](self.venue, said, code=str(status))
         if 400 <= status < 500 and status != 408 and route.purpose is Purpose.READ:
             return BadRequest(self.venue, said, code=str(status))
         return NoAnswer(self.venue, said)
