@@ -104,6 +104,7 @@ class Wiring:
     timeout_seconds: float = 10.0
     attempts: int = 3
     retry_delay_seconds: float = 1.0
+    order_lifetime_minutes: int = 60  # bitFlyer: bounds the life of an order that nobody knows of
     options: Mapping[str, Any] = field(default_factory=dict)  # further ccxt constructor keys
 
 
