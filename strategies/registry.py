@@ -34,8 +34,8 @@ def strategy(name: str) -> Callable[..., "Target"]:
     module_name, _, function_name = name.rpartition(".")
     if not module_name:
         near = get_close_matches(name, OURS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; ours are {', '.join(OURS)}"
-        raise StrategyError(f"strategy.name: no strategy {name!r}{hint} A user's own is named by dotted path")
+        hint = f"did you mean {near[0]}?" if near else f"ours are {', '.join(OURS)};"
+        raise StrategyError(f"strategy.name: no strategy {name!r}: {hint} your own is named by a dotted path")
     try:
         module = import_module(module_name)
     except ImportError as error:
@@ -60,4 +60,21 @@ def strategy_from(name: str, parameters: Mapping[str, Any]) -> Strategy:
         raise StrategyError(
             f"strategy.parameters: {name}: {error}; it takes {', '.join(map(str, options)) or 'none'}"
         ) from error
-    return partial(function, **parameters)
+    bound = partial(function, **parameters)
+    if name in OURS:
+        _try_on_nothing(name, bound)
+    return bound
+
+
+def _try_on_nothing(name: str, bound: Strategy) -> None:
+    """Let one of ours look at its parameters: it does so before it looks at candles."""
+    import pandas
+
+    nothing = pandas.DataFrame(
+        {column: [] for column in ("open", "high", "low", "close", "volume")},
+        index=pandas.DatetimeIndex([], tz="UTC"),
+    )
+    try:
+        bound(nothing, Decimal(0))
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise StrategyError(f"strategy.parameters: {error or name}") from error
