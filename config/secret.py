@@ -47,7 +47,7 @@ class Secret:
 
 
 def watch_secrets(listener: Callable[[str], None]) -> None:
-    """Call `listener` with every secret text known now or created later; the log mask registers itself here."""
+    """Call `listener` with every secret text known now or created later; the log mask does."""
     _listeners.append(listener)
     for text in _known:
         listener(text)

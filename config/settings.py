@@ -1,6 +1,8 @@
 """The settings as typed values. YAML files fill them (`config/loader.py`); an unknown key is refused.
 
-Amounts of money are Decimal from text; durations are in seconds unless the name says otherwise.
+Amounts of money are Decimal from text; durations are in seconds unless the name says otherwise. The
+descriptions are what a person reads when a value is refused, and in `crypto-bot config schema`; they begin
+with the unit.
 """
 
 from decimal import Decimal
@@ -8,11 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from trading.money import amount
 
 EXCHANGES = ("bybit", "bitbank", "bitflyer", "okcoinjp")
+ExchangeName = Literal["bybit", "bitbank", "bitflyer", "okcoinjp"]
 Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
 
 
@@ -22,10 +25,21 @@ def _money(value: object) -> Decimal:
 
 
 Money = Annotated[Decimal, BeforeValidator(_money)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$")]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `yes` where a number is wanted; pydantic would read it as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("must not be yes or no")
+        return value
 
 
 class Endpoint(StrEnum):
@@ -35,91 +49,146 @@ class Endpoint(StrEnum):
 
 
 class DataSettings(Strict):
-    exchange: Literal["bybit", "bitbank", "bitflyer", "okcoinjp"] = "bitbank"
-    symbol: str | None = None  # None: the exchange's own symbol below
-    timeframe: Timeframe = "1m"
-    candles: int = Field(60, ge=2, le=1000)
-    cache_enabled: bool = True
-    cache_ttl: float = Field(30, ge=0)
+    exchange: ExchangeName = Field("bitbank", description="name: used where a command names no exchange")
+    symbol: Symbol | None = Field(
+        None, description="symbol for `data.exchange`, e.g. BTC/JPY; null: the exchange's own"
+    )
+    timeframe: Timeframe = Field("1m", description="length of a candle")
+    candles: int = Field(60, ge=2, le=1000, description="number of closed candles that a strategy sees")
+    cache_enabled: bool = Field(True, description="true or false: keep ticker and book for `data.cache_ttl`")
+    cache_ttl: float = Field(30, ge=0, description="seconds that read-only market data may be reused")
 
 
 class ExecutionSettings(Strict):
-    rate_limit_margin: float = Field(0.8, gt=0, le=1)
-    cancel_reserve: float = Field(0.2, ge=0, lt=1)  # share of the budget that only cancelling may use
-    retry_attempts: int = Field(3, ge=1, le=10)  # reads only; placing is never repeated
-    retry_delay: float = Field(1.0, ge=0)
-    timeout: float = Field(10.0, gt=0)
-    cycle_seconds: int = Field(60, ge=1)
-    order_style: Literal["taker", "maker"] = "taker"
-    slippage_limit: Money = Field(Decimal("0.003"), ge=0)  # a taker order's price limit, as a fraction beyond the book
-    follow_seconds: float = Field(5.0, ge=0)
-    unknown_patience: float = Field(60.0, gt=0)  # how long an unknown order is looked for before a human is called
+    rate_limit_margin: float = Field(
+        0.8, gt=0, le=1, description="fraction of requests_per_minute that we allow ourselves; 0.8 is 80 %"
+    )
+    cancel_reserve: float = Field(
+        0.2, ge=0, lt=1, description="fraction of the budget that only cancelling may use"
+    )
+    retry_attempts: int = Field(3, ge=1, le=10, description="tries of a read; placing is never repeated")
+    retry_delay: float = Field(1.0, ge=0, description="seconds before a read is repeated, doubling each time")
+    timeout: float = Field(10.0, gt=0, description="seconds until a request counts as not answered")
+    cycle_seconds: int = Field(60, ge=1, description="seconds of market time from one cycle to the next")
+    order_style: Literal["taker", "maker"] = Field(
+        "taker", description="taker takes from the book, maker rests in it (post-only)"
+    )
+    slippage_limit: Money = Field(
+        Decimal("0.003"),
+        ge=0,
+        lt=1,
+        description="fraction beyond the book up to which a taker order may fill",
+    )
+    follow_seconds: float = Field(5.0, ge=0, description="seconds of market time that an order is watched")
+    unknown_patience: float = Field(
+        60.0, gt=0, description="seconds that an unknown order is looked for before a human is called"
+    )
 
 
 class ExchangeSettings(Strict):
-    endpoint: Endpoint = Endpoint.SIMULATED
-    base_url: str | None = None  # simulated: a running `crypto-bot venue`
-    control_url: str | None = None  # simulated: its control side
-    hostname: str | None = None  # e.g. manepa.jp for Bybit's Japanese site
-    symbol: str
-    requests_per_minute: int = Field(gt=0)
-    target_quantity: Money = Field(gt=0)  # base; 100 % of the ramp
-    order_lifetime_minutes: int = Field(60, ge=1, le=43200)  # bitFlyer: bounds the life of an order nobody knows of
+    endpoint: Endpoint = Field(Endpoint.SIMULATED, description="simulated, testnet (Bybit only) or live")
+    base_url: str | None = Field(
+        None,
+        description="URL of a running `crypto-bot venue` (simulated only); null: the command starts its own",
+    )
+    control_url: str | None = Field(None, description="URL of that venue's control side (simulated only)")
+    hostname: str | None = Field(None, description="host name, e.g. manepa.jp for Bybit's Japanese site")
+    symbol: Symbol = Field(description="symbol as BASE/QUOTE, or BASE/QUOTE:SETTLE for a perpetual")
+    requests_per_minute: int = Field(gt=0, description="requests a minute that the venue allows the account")
+    target_quantity: Money = Field(
+        gt=0, description="base currency (BTC): the size that is 100 % of the ramp"
+    )
+    order_lifetime_minutes: int = Field(
+        60, ge=1, le=43200, description="minutes until a resting order ends by itself (bitFlyer)"
+    )
 
 
 class StrategySettings(Strict):
-    name: str = "sma_cross"  # one of ours, or a dotted path `package.module.function`
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field("sma_cross", description="one of ours, or a dotted path package.module.function")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="the strategy's own parameters")
 
 
 class RiskSettings(Strict):
-    max_order_notional: dict[str, Money]  # by quote currency
-    max_position_notional: dict[str, Money]
-    max_open_orders: int = Field(ge=1)
-    max_orders_per_minute: int = Field(ge=1)
-    max_orders_per_day: int = Field(ge=1)
-    max_daily_loss: dict[str, Money]
-    max_drawdown: Money = Field(gt=0, le=1)  # fraction of the equity peak
-    price_collar: Money = Field(gt=0, le=1)  # furthest from the book's middle, as a fraction
-    max_data_age_seconds: float = Field(gt=0)
-    max_clock_skew_seconds: float = Field(gt=0)
-    duplicate_window_seconds: float = Field(ge=0)
-    repeated_execution_limit: int = Field(ge=1)  # same side and size in a row without a change of mind: the latch
+    max_order_notional: dict[str, Money] = Field(description="amounts by quote currency: one order's worth")
+    max_position_notional: dict[str, Money] = Field(description="amounts by quote currency: position's worth")
+    max_open_orders: int = Field(ge=1, description="number of orders that may rest at once")
+    max_orders_per_minute: int = Field(ge=1, description="number of orders in any minute")
+    max_orders_per_day: int = Field(ge=1, description="number of orders in a day")
+    max_daily_loss: dict[str, Money] = Field(description="amounts by quote currency: loss that ends the day")
+    max_drawdown: Money = Field(gt=0, le=1, description="fraction of the equity peak; 0.05 is 5 %")
+    price_collar: Money = Field(
+        gt=0, le=1, description="fraction away from the middle of the book; 0.02 is 2 %"
+    )
+    max_data_age_seconds: float = Field(gt=0, description="seconds: older market data place no order")
+    max_clock_skew_seconds: float = Field(gt=0, description="seconds between this clock and the venue's")
+    duplicate_window_seconds: float = Field(ge=0, description="seconds in which the same order is refused")
+    repeated_execution_limit: int = Field(
+        ge=1, description="number of equal orders in a row without a change of mind, before the latch"
+    )
+
+    @field_validator("max_order_notional", "max_position_notional", "max_daily_loss")
+    @classmethod
+    def _limits_are_positive(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
+        for currency, limit in value.items():
+            if limit <= 0:
+                raise ValueError(f"the limit in {currency} must be greater than 0, was {limit}")
+        return value
 
 
 class RungSettings(Strict):
     """What must be shown on a rung before the next one. Times are market time."""
 
-    min_seconds: float = Field(ge=0)
-    min_cycles: int = Field(ge=0)
-    min_fills: int = Field(ge=0)
-    max_error_rate: Money = Field(ge=0, le=1)
+    min_seconds: float = Field(ge=0, description="seconds of market time on the rung; a day is 86400")
+    min_cycles: int = Field(ge=0, description="number of cycles on the rung")
+    min_fills: int = Field(ge=0, description="number of fills on the rung")
+    max_error_rate: Money = Field(ge=0, le=1, description="fraction of cycles that may fail; 0.02 is 2 %")
 
 
 class LadderSettings(Strict):
-    ramp_steps: tuple[Money, ...] = (Decimal("0.25"), Decimal("0.5"), Decimal("1"))
-    certificate_days: float = Field(30, gt=0)
-    simulated_approves_itself: bool = True
+    ramp_steps: tuple[Money, ...] = Field(
+        (Decimal("0.25"), Decimal("0.5"), Decimal("1")),
+        min_length=1,
+        description="rising fractions of the target size, e.g. [0.25, 0.5, 1]",
+    )
+    certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again")
+    simulated_approves_itself: bool = Field(
+        True, description="true or false: simulated venues need no human; live ones always do"
+    )
     paper: RungSettings
     minimal: RungSettings
     ramp: RungSettings
 
+    @field_validator("ramp_steps")
+    @classmethod
+    def _steps_rise_to_the_target(cls, value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+        if not all(low < high for low, high in zip((Decimal(0), *value), (*value, Decimal(2)), strict=True)):
+            raise ValueError("must rise from above 0")
+        if value[-1] > 1:
+            raise ValueError("must end at 1 (the target size) or below")
+        return value
+
 
 class LoggingSettings(Strict):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    handlers: tuple[Literal["console", "file"], ...] = ("console", "file")
-    file_path: Path | None = None  # None: <home>/logs/crypto-bot.log
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="least level that is kept"
+    )
+    handlers: tuple[Literal["console", "file"], ...] = Field(
+        ("console", "file"), description="list of console (stderr) and file"
+    )
+    file_path: Path | None = Field(None, description="path of the log file; null: <home>/logs/crypto-bot.log")
 
 
 class LedgerSettings(Strict):
-    url: str | None = None  # None: SQLite at <home>/ledger.db
+    url: str | None = Field(
+        None, description="database URL, e.g. postgresql://user@host/name; null: SQLite at <home>/ledger.db"
+    )
 
 
 class Settings(Strict):
-    home: Path = Path("var")
+    home: Path = Field(Path("var"), description="path of the directory for ledger, logs and locks")
     data: DataSettings
     execution: ExecutionSettings
-    exchanges: dict[Literal["bybit", "bitbank", "bitflyer", "okcoinjp"], ExchangeSettings]
+    exchanges: dict[ExchangeName, ExchangeSettings]
     strategy: StrategySettings
     risk: RiskSettings
     ladder: LadderSettings
@@ -127,7 +196,7 @@ class Settings(Strict):
     ledger: LedgerSettings
 
     def symbol(self, exchange: str) -> str:
-        """The symbol traded at an exchange: `data.symbol` where it is the chosen exchange, else the exchange's own."""
+        """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
         if self.data.symbol is not None and exchange == self.data.exchange:
             return self.data.symbol
         return self.exchanges[exchange].symbol  # type: ignore[index]

@@ -1,8 +1,9 @@
 """The ledger: what we wanted, what we did, what came of it. One SQLAlchemy database, synchronous and small.
 
-The intent is committed before anything is sent. Events are append-only and hash-chained (each row holds the hash of the
-row before it). One writer per account: every write of an intent checks the lease's fencing token in the same transaction
-(`LeaseLost`). Amounts are stored as text, times as UTC; every time is given by the caller.
+The intent is committed before anything is sent. Events are append-only and hash-chained (each row holds the
+hash of the row before it). One writer per account: every write of an intent checks the lease's fencing token
+in the same transaction (`LeaseLost`). Amounts are stored as text, times as UTC; every time is given by the
+caller.
 
     ledger.py            this door
     ledger_orders.py     leases, intents, order events, fills
@@ -44,10 +45,13 @@ __all__ = [
 
 
 class Ledger(OrderBooks, AccountBooks):
-    """Reads and writes the ledger at `url`. Every method raises LedgerUnavailable when the database cannot answer."""
+    """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
     def __init__(self, url: str) -> None:
-        """Open it, creating and migrating where needed. Raises ConfigurationError for a place that cannot be written."""
+        """Open the ledger at a database URL, creating and migrating it where needed.
+
+        Raises ConfigurationError for a place that cannot be written, LedgerUnavailable.
+        """
         self._database = Database(url)
 
     def close(self) -> None:
@@ -55,7 +59,7 @@ class Ledger(OrderBooks, AccountBooks):
         self._database.close()
 
     def verify_chain(self) -> str | None:
-        """None when every event hashes to what it says and every order, fill and rung says what its events say.
+        """None when every event hashes to what it says, and every order, fill and rung says what its events do.
 
         Else a sentence naming the first row that does not.
         """

@@ -231,7 +231,7 @@ class AccountBooks:
     # -- kill switch
 
     def latch(self, account: str, reason: str, by: str, now: datetime) -> None:
-        """Set the kill switch of an account, or of all ("*"). Latching a latched one keeps the first reason."""
+        """Set the kill switch of an account, or of all ("*"); where it is set, the first reason stays."""
         in_force = select(latches.c.id).where(latches.c.account == account, latches.c.rearmed_at.is_(None))
         with self._database.writing() as connection:
             if connection.execute(in_force).first() is not None:

@@ -1,7 +1,7 @@
 """The chain of events: append-only rows, each holding the hash of the row before it.
 
-hash = sha256(hash of the row before + canonical JSON of the row). What a row in `orders`, `fills` or `rungs` says must be
-what its events say, so that an edit there is found as well.
+hash = sha256(hash of the row before + canonical JSON of the row). What a row in `orders`, `fills` or `rungs`
+says must be what its events say, so that an edit there is found as well.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """Open the ledger's database: SQLite (WAL, synchronous=FULL) or PostgreSQL, brought to the newest schema.
 
-Every write runs alone: SQLite begins it with BEGIN IMMEDIATE, PostgreSQL by locking the head of the event chain first.
+Every write runs alone: SQLite begins it with BEGIN IMMEDIATE, PostgreSQL by locking the head of the event
+chain first.
 """
 
 import sqlite3
@@ -28,7 +29,8 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open, creating and migrating where needed.
 
-        Raises ConfigurationError for a place or URL that cannot work, LedgerUnavailable for one that does not answer.
+        Raises ConfigurationError for a place or URL that cannot work, LedgerUnavailable for one that does not
+        answer.
         """
         self._url = _checked_url(url)
         self.place = self._url.database or "" if self._is_sqlite else self._url.render_as_string(True)
@@ -122,13 +124,14 @@ def _prepare_sqlite_file(path: Path) -> None:
         mode = _set_write_ahead_log(path)
     except (OSError, sqlite3.OperationalError) as error:
         raise ConfigurationError(
-            f"cannot write the ledger {path} ({error}); set CRYPTO_BOT_HOME to a directory that this user may write"
+            f"cannot write the ledger {path} ({error}); "
+            "set CRYPTO_BOT_HOME to a directory that this user may write"
         ) from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnavailable(_unavailable(str(path), error)) from error
     if mode != "wal":
         raise ConfigurationError(
-            f"the file system of {path} cannot hold a SQLite write-ahead log; set CRYPTO_BOT_HOME to a local disk"
+            f"the file system of {path} cannot hold a write-ahead log; set CRYPTO_BOT_HOME to a local disk"
         )
 
 
@@ -155,7 +158,7 @@ def _create_engine(url: URL, place: str) -> Engine:
         engine = create_engine(url, pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"ledger.url: the driver {error.name!r} for {place} is not installed; pip install 'psycopg[binary]'"
+            f"ledger.url: the driver {error.name} for {place} is not installed; pip install 'psycopg[binary]'"
         ) from None
     event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
     if sqlite:
@@ -204,7 +207,7 @@ def _upgrade(connection: Connection, place: str) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise ConfigurationError(
-            f"the ledger {place} was written by another version of crypto-bot ({error}); use that version or newer"
+            f"the ledger {place} was written by a newer crypto-bot ({error}); use that version or a newer one"
         ) from error
 
 

@@ -28,7 +28,9 @@ from trading.orders import (
 )
 
 _SIGHTINGS = frozenset(SEEN.values())
-_IS_OPEN: ColumnElement[bool] = literal_column("is_open = 1", Boolean)  # written out: only then does SQLite use the partial index
+_IS_OPEN: ColumnElement[bool] = literal_column(
+    "is_open = 1", Boolean
+)  # written out: only then does SQLite use the partial index
 # all of an order but its baseline, which may be hundreds of ids
 _ORDER_COLUMNS = tuple(column for column in orders.c if column.name != "known_ids")
 # what an event keeps of an intent, of where an order stands and of a fill
@@ -200,9 +202,9 @@ class OrderBooks:
     ) -> Order:
         """Append the event, move the order along the state table and return it.
 
-        `filled` (base, in total) never decreases; an older page that tells less is no news. A sighting that changes
-        nothing is not stored. Raises IllegalTransition; LedgerConflict for an order that the ledger does not have, for
-        more filled than was asked, and for another venue order id than the one known.
+        `filled` (base, in total) never decreases; an older page that tells less is no news. A sighting that
+        changes nothing is not stored. Raises IllegalTransition; LedgerConflict for an order that the ledger
+        does not have, for more filled than was asked, and for another venue order id than the one known.
         """
         with self._database.writing() as connection:
             known = _order(connection, account, client_order_id)
@@ -235,8 +237,8 @@ class OrderBooks:
     def record_fills(self, account: str, new: Sequence[Fill], now: datetime) -> tuple[Fill, ...]:
         """Store fills that are not yet known (by account, symbol and fill id) and return those.
 
-        A fill belongs to the order of the same symbol and venue order id, also when that id is heard of later.
-        What was stored first stays: a venue's fill never changes.
+        A fill belongs to the order of the same symbol and venue order id, also when that id is heard of
+        later. What was stored first stays: a venue's fill never changes.
         """
         if not new:
             return ()
@@ -314,7 +316,7 @@ class OrderBooks:
             return _orders(connection, query)
 
     def count_orders(self, account: str, *, since: datetime) -> int:
-        """How many orders of an account were sent or are about to be, since a time; for orders a minute and a day."""
+        """How many orders of an account were intended since a time."""
         query = (
             select(func.count())
             .select_from(orders)
@@ -341,7 +343,7 @@ class OrderBooks:
             return tuple(_fill(row) for row in connection.execute(query))
 
     def rung_of_order(self, account: str, client_order_id: str) -> str:
-        """The rung under which an order was intended. Raises LedgerConflict for an order that is not there."""
+        """The rung under which an order was intended. Raises LedgerConflict for an unknown order."""
         query = select(orders.c.rung).where(
             orders.c.account == account, orders.c.client_order_id == client_order_id
         )

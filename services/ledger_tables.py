@@ -66,7 +66,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 def canonical_json(value: object) -> str:
-    """Write a value as JSON that is the same text for the same value; amounts as plain text, times as ISO 8601 UTC."""
+    """Write a value as JSON, always as the same text; amounts as plain text, times as ISO 8601 in UTC."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_json)
 
 
@@ -161,7 +161,8 @@ fills = Table(
     Column("account", String(64), nullable=False),
     Column("symbol", String(32), nullable=False),
     Column("fill_id", String(128), nullable=False),
-    # A fill finds its order through (account, symbol, venue order id), so that it may be heard of before the order's id
+    # A fill finds its order through (account, symbol, venue order id), so that it may be heard of before the
+    # order's id
     Column("venue_order_id", String(128), nullable=False),
     Column("side", String(8), nullable=False),
     Column("price", Amount(48), nullable=False),
