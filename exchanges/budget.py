@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,18 @@ from services.clock import Clock
 # A file that cannot be read may have been full: as long as this it is taken to be.
 HOLD_MS = 60_000
 _FIRST = "requests 1"
+
+_urgent: ContextVar[bool] = ContextVar("whether requests may use the cancel reserve", default=False)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Inside, every request may draw on the cancel reserve: for the reads that a stop cannot do without."""
+    token = _urgent.set(True)
+    try:
+        yield
+    finally:
+        _urgent.reset(token)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,7 @@ class RequestBudget:
         waited.
         """
         waited = 0.0
+        cancelling = cancelling or _urgent.get()
         while (wait_ms := self._take(windows, cancelling=cancelling)) > 0:
             await self._clock.sleep(wait_ms / 1000)
             waited += wait_ms / 1000
