@@ -15,7 +15,7 @@ MINUTES_REMEMBERED = 200_000  # about 139 days of market; older minutes are drop
 class RateWindow:
     """At most `limit` admitted requests in any `window_ms` of market time.
 
-    `weigh(request, raw_body)` says how much a request counts here; 0 = not at all. A refused request does not count.
+    `weigh(request, raw_body)` says how much a request counts here, 0 = not at all. Refused ones do not count.
     """
 
     name: str
@@ -42,13 +42,13 @@ class RateWindow:
         return max(0, self.limit - self.used(now_ms))
 
     def resets_at(self, now_ms: int) -> int:
-        """Give the market time in ms at which the oldest counted request leaves the window; now when empty."""
+        """Give the market time in ms at which the oldest counted request leaves; now when empty."""
         self.used(now_ms)
         return self._admitted[0][0] + self.window_ms if self._admitted else now_ms
 
 
 class RequestCounts:
-    """How many wire requests came, and when, in market minutes. Refused ones count too; control calls never."""
+    """How many wire requests came in which market minute. Refused ones count too, control calls never."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -70,7 +70,7 @@ class RequestCounts:
 def first_full(
     windows: list[RateWindow], request: web.Request, body: bytes, now_ms: int
 ) -> RateWindow | None:
-    """Admit a request into every window that it counts in, or give the first one without room and admit it nowhere."""
+    """Admit a request into every window that it counts in, or into none and give the first without room."""
     weights = [(window, window.weigh(request, body)) for window in windows]
     for window, weight in weights:
         if weight and not window.has_room(now_ms, weight):

@@ -1,8 +1,16 @@
-"""What a venue is made of, as plain values: pairs, orders, fills, trades. All amounts Decimal, all times ms of market time."""
+"""What a venue is made of, as plain values. All amounts are Decimal, all times ms of market time."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
+
+
+def plain(amount: Decimal) -> str:
+    """Write an amount without exponent and without trailing zeros."""
+    text = f"{amount:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
 
 OPEN_STATUSES = frozenset({"open", "partially_filled"})
 
@@ -188,7 +196,7 @@ class Ticker(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Net holding of a perpetual. `side` is "long" or "short", `entry_price` the average in quote."""
+    """Net holding of a perpetual. `side` is "buy" (long) or "sell" (short), `entry_price` the average."""
 
     side: str
     quantity: Decimal

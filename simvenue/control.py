@@ -1,0 +1,216 @@
+"""The control side of a simulated venue, under /_control: what really happened, and hands on the market.
+
+It speaks one plain language whatever the venue: amounts as strings, times in ms of market time, words in
+lower case.
+Its calls are not requests of the venue: they are neither counted nor limited.
+"""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from aiohttp import web
+
+from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
+from simvenue.venue import Venue
+
+PREFIX = "/_control"
+
+NOT_SIMULATED = (
+    "other traders who react to our orders: the market follows its candles, and a taken level of the book "
+    "comes back with the next market minute (wall clock: after five seconds)",
+    "our own taker trades on the public tape and in the candles",
+    "a queue at our price: what trades at the price of a resting order fills it, up to the size of the trade",
+    "self-trade prevention: two own orders that cross fill each other",
+    "liquidation, funding payments, swap points and interest",
+    "deposits, withdrawals, transfers and sub-accounts",
+    "WebSocket streams",
+    "an opening auction's own matching: resting orders meet its prints like any others",
+    "on the wall clock without a candle file: gaps, falls and the venue's daily maintenance",
+)
+
+
+class Control:
+    """Handlers over one venue; the server has the market catch up before each."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(PREFIX, self.about),
+            web.get(f"{PREFIX}/", self.about),
+            web.get(f"{PREFIX}/truth", self.truth),
+            web.get(f"{PREFIX}/clock", self.clock),
+            web.post(f"{PREFIX}/clock", self.advance),
+            web.post(f"{PREFIX}/orders", self.place),
+            web.post(f"{PREFIX}/balances", self.deposit),
+            web.post(f"{PREFIX}/price", self.price),
+            web.route("*", PREFIX + "/{rest:.*}", self.unknown),
+        ]
+
+    async def about(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {"exchange": self._venue.spec.name, "not_simulated": not_simulated(self._venue)}
+        )
+
+    async def unknown(self, request: web.Request) -> web.Response:
+        return _refused(404, f"no {request.method} {request.path}; GET {PREFIX}/ says more")
+
+    async def truth(self, request: web.Request) -> web.Response:
+        return web.json_response(truth(self._venue))
+
+    async def clock(self, request: web.Request) -> web.Response:
+        venue = self._venue
+        told = {"now_ms": venue.now_ms(), "mode": venue.clock.mode, "ends_ms": venue.ends_ms()}
+        return web.json_response(told)
+
+    async def advance(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            ms = asked["advance_ms"]
+            if not isinstance(ms, int) or isinstance(ms, bool):
+                raise ValueError("advance_ms is a whole number of ms")
+            return {"now_ms": self._venue.advance(ms)}
+
+        return await _answer(request, act)
+
+    async def place(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            price = asked.get("price")
+            order = self._venue.place(
+                OrderRequest(
+                    symbol=self._symbol(asked),
+                    side=_word(asked, "side", ("buy", "sell")),
+                    type=_word(asked, "type", ("limit", "market")),
+                    quantity=_amount(asked["quantity"]),
+                    price=None if price is None else _amount(price),
+                    by_hand=True,
+                )
+            )
+            return order_row(order)
+
+        return await _answer(request, act)
+
+    async def deposit(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            currency = str(asked["currency"])
+            self._venue.deposit(currency, _amount(asked["change"]))
+            return {currency: balance_rows(self._venue)[currency]}
+
+        return await _answer(request, act)
+
+    async def price(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            symbol = self._symbol(asked)
+            self._venue.move_price(symbol, _amount(asked["price"]))
+            return {"symbol": symbol, "price": plain(self._venue.market(symbol).last)}
+
+        return await _answer(request, act)
+
+    def _symbol(self, asked: dict[str, Any]) -> str:
+        symbol = str(asked["symbol"])
+        if self._venue.pair(symbol) is None:
+            known = ", ".join(pair.symbol for pair in self._venue.spec.pairs)
+            raise ValueError(f"{self._venue.spec.name} has no {symbol}, but {known}")
+        return symbol
+
+
+def not_simulated(venue: Venue) -> list[str]:
+    """List, in plain words, what this venue does not do as the real one does."""
+    return [*NOT_SIMULATED, *venue.spec.not_simulated]
+
+
+def truth(venue: Venue) -> dict[str, Any]:
+    """Tell everything that the venue's books hold."""
+    requests = venue.requests
+    return {
+        "orders": [order_row(order) for order in venue.orders],
+        "fills": [_fill_row(fill) for fill in venue.fills],
+        "balances": balance_rows(venue),
+        "positions": [
+            {
+                "symbol": pair.symbol,
+                "side": held.side,
+                "quantity": plain(held.quantity),
+                "price": plain(held.entry_price),
+            }
+            for pair in venue.spec.pairs
+            for held in venue.positions(pair.symbol)
+        ],
+        "collateral": {asset: plain(amount) for asset, amount in venue.collateral().items()},
+        "requests": {
+            "total": requests.total,
+            "by_minute": {str(minute): count for minute, count in requests.by_minute().items()},
+            "refused_for_rate": requests.refused_for_rate,
+        },
+    }
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    return {
+        "id": order.id,
+        "client_id": order.client_id,
+        "symbol": order.symbol,
+        "side": order.side,
+        "type": order.type,
+        "price": None if order.price is None else plain(order.price),
+        "quantity": plain(order.quantity),
+        "filled": plain(order.filled),
+        "status": order.status,
+        "created_at": order.created_at,
+    }
+
+
+def _fill_row(fill: Fill) -> dict[str, Any]:
+    return {
+        "id": fill.id,
+        "order_id": fill.order.id,
+        "price": plain(fill.price),
+        "quantity": plain(fill.quantity),
+        "fee": plain(fill.fee),
+        "fee_currency": fill.fee_currency,
+        "at": fill.at,
+    }
+
+
+def balance_rows(venue: Venue) -> dict[str, dict[str, str]]:
+    return {
+        asset: {"free": plain(free), "locked": plain(locked)}
+        for asset, (free, locked) in venue.balances().items()
+    }
+
+
+async def _answer(request: web.Request, act: Callable[[dict[str, Any]], dict[str, Any]]) -> web.Response:
+    """Do what is asked, or say in one line why not (400)."""
+    try:
+        asked = json.loads(await request.read(), parse_float=Decimal)
+        if not isinstance(asked, dict):
+            raise ValueError("a JSON object is needed")
+        return web.json_response(act(asked))
+    except KeyError as missing:
+        return _refused(400, f"{missing.args[0]} is missing")
+    except (ValueError, Rejection) as error:
+        return _refused(400, str(error))
+
+
+def _amount(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError(f"an amount is a string, not {value!r}")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not an amount") from None
+    if not amount.is_finite():
+        raise ValueError(f"{value!r} is not an amount")
+    return amount
+
+
+def _word(asked: dict[str, Any], key: str, words: tuple[str, ...]) -> str:
+    if asked[key] not in words:
+        raise ValueError(f"{key} is {' or '.join(words)}")
+    return str(asked[key])
+
+
+def _refused(status: int, why: str) -> web.Response:
+    return web.json_response({"error": why}, status=status)
