@@ -1,0 +1,129 @@
+"""Close perpetual positions in the emergency stop: reduce-only market orders, each sent once, then read
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from config.settings import ExecutionSettings
+from exchanges.errors import VenueError
+from execution.desk import Desk, see_through
+from execution.place import send_once, write_down
+from services.clock import Clock, WallClock
+from services.ledger import LeaseLost, Ledger, LedgerUnavailable
+from trading.identifiers import client_order_id
+from trading.market import Position
+from trading.orders import OrderIntent, OrderType, TimeInForce
+from trading.risk import Approved
+
+if TYPE_CHECKING:
+    from execution.stop import StopTarget
+
+RUNG = "emergency_stop"
+_LOOKS = 5
+_LEASE_SECONDS = 60.0
+
+Note = Callable[[str, Exception], None]
+
+
+async def flatten(
+    target: StopTarget,
+    ledger: Ledger | None,
+    clock: Clock,
+    symbols: tuple[str, ...],
+    by: str,
+    close: bool,
+    note: Note,
+) -> tuple[tuple[Position, ...], bool]:
+    """Read the positions and, if asked, close them. Returns what is held at the end and whether that is as
+    asked.
+
+    Without `close` any position is as asked, as long as it could be read or none was to be closed. Costs 1
+    request per symbol of a perpetual, and 1 order and some reads for each position that is closed.
+    """
+    held: list[Position] = []
+    as_asked = True
+    for symbol in symbols:
+        try:
+            positions = await target.exchange.positions(symbol)
+            for position in positions if close else ():
+                await _close(target, ledger, clock, position, by, note)
+            if close and positions:
+                positions = await _until_flat(target, clock, symbol)
+        except VenueError as error:
+            note(f"position of {symbol}", error)
+            as_asked = as_asked and not close
+            continue
+        held += positions
+    return tuple(held), as_asked and not (close and held)
+
+
+async def _close(
+    target: StopTarget, ledger: Ledger | None, clock: Clock, position: Position, by: str, note: Note
+) -> None:
+    now = clock.now()
+    intent = OrderIntent(
+        client_order_id=client_order_id(target.account, f"stop {now.isoformat()}", position.symbol),
+        venue=target.exchange.name,
+        symbol=position.symbol,
+        side=position.side.opposite,
+        type=OrderType.MARKET,
+        quantity=position.quantity,
+        price=None,
+        time_in_force=TimeInForce.IMMEDIATE_OR_CANCEL,
+        decision_price=position.entry_price,
+        decided_at=now,
+        reason=f"emergency stop by {by}: close the position",
+        reduce_only=True,
+        target_quantity=Decimal(0),
+    )
+    desk = _desk(target, ledger, clock, by, note)
+    if desk is not None and _written_down(desk, intent, note):
+        try:
+            await see_through(send_once(desk, intent))
+        except LedgerUnavailable as error:
+            note(f"writing down the closing of {position.symbol}", error)
+        return
+    # The trader holds the account, or the ledger does not answer: being flat comes first. One request all
+    # the same; the next reconcile finds its fill and reports it as foreign.
+    try:
+        await target.exchange.place(intent)
+    except VenueError as error:
+        note(f"closing of {position.symbol}", error)
+
+
+def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note) -> Desk | None:
+    if ledger is None:
+        return None
+    lease = target.lease
+    try:
+        if lease is None:
+            holder = f"emergency stop by {by}"
+            lease = ledger.take_lease(target.account, holder, WallClock().now(), _LEASE_SECONDS)
+    except (LeaseLost, LedgerUnavailable) as error:
+        note("closing without a line in the ledger", error)
+        return None
+    return Desk(target.account, target.exchange, ledger, clock, lease, ExecutionSettings())
+
+
+def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:
+    try:
+        write_down(desk, Approved(intent, RUNG), cycle_id=None, known_ids=frozenset())
+    except (LeaseLost, LedgerUnavailable) as error:
+        note("closing without a line in the ledger", error)
+        return False
+    return True
+
+
+async def _until_flat(target: StopTarget, clock: Clock, symbol: str) -> tuple[Position, ...]:
+    pause = 0.5
+    for _ in range(_LOOKS):
+        positions = await target.exchange.positions(symbol)
+        if not positions:
+            break
+        await clock.sleep(pause)
+        pause *= 2
+    return positions

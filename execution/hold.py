@@ -1,0 +1,119 @@
+"""Hold an account: one writer, on this host by a file lock, beyond it by a lease in the ledger.
+
+The file lock answers at once and dies with its process; the lease carries a fencing token that every intent
+is checked against, so that even a process that slept through the loss of its lease writes nothing.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from services.clock import Clock, WallClock
+from services.ledger import Lease, LeaseLost, Ledger, LedgerUnavailable
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+
+
+class AccountHeld(Exception):
+    """Another process trades this account; the message names it."""
+
+
+@contextlib.asynccontextmanager
+async def hold_account(
+    home: Path,
+    account: str,
+    ledger: Ledger,
+    holder: str,
+    *,
+    clock: Clock | None = None,
+    lease_seconds: float = LEASE_SECONDS,
+) -> AsyncIterator[Lease]:
+    """Hold the account for the length of the block; the lease is renewed meanwhile.
+
+    `holder` says who we are (host and process). `clock` is the wall: processes share it, while the market
+    time of a simulated venue leaps. A lease that a killed process left behind is waited for, `lease_seconds`
+    at most. Raises AccountHeld, naming the holder, when another process has the account, and also out of the
+    block when another takes it while we hold it.
+    """
+    wall = clock or WallClock()
+    with _file_lock(home, account, holder):
+        lease = await _take_lease(ledger, account, holder, wall, lease_seconds)
+        body = asyncio.current_task()
+        assert body is not None
+        renewal = asyncio.create_task(_renew(ledger, lease, wall, lease_seconds, body))
+        try:
+            yield lease
+        except asyncio.CancelledError:
+            if _lost(renewal) is None:
+                raise
+            body.uncancel()
+            raise AccountHeld(str(_lost(renewal))) from None
+        finally:
+            renewal.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LeaseLost):
+                await renewal
+            try:
+                ledger.release_lease(lease)
+            except LedgerUnavailable as error:
+                log.warning("%s: the lease could not be given back, it expires by itself: %s", account, error)
+
+
+async def _take_lease(ledger: Ledger, account: str, holder: str, wall: Clock, seconds: float) -> Lease:
+    waited = 0.0
+    while True:
+        try:
+            return ledger.take_lease(account, holder, wall.now(), seconds)
+        except LeaseLost as error:
+            # The lock on this host is ours: its last holder here is dead, or the living one is on another
+            # host.
+            if waited > seconds:
+                raise AccountHeld(str(error)) from error
+        await wall.sleep(0.5)
+        waited += 0.5
+
+
+async def _renew(
+    ledger: Ledger, lease: Lease, wall: Clock, seconds: float, body: "asyncio.Task[object]"
+) -> None:
+    while True:
+        await wall.sleep(seconds / 3)
+        try:
+            ledger.renew_lease(lease, wall.now(), seconds)
+        except LedgerUnavailable as error:
+            # Nothing can be placed without the ledger either; the token still guards the first write after
+            # it is back.
+            log.warning("%s: the lease could not be renewed: %s", lease.account, error)
+        except LeaseLost as error:
+            log.critical("%s", error)
+            body.cancel()
+            raise
+
+
+def _lost(renewal: "asyncio.Task[None]") -> BaseException | None:
+    if not renewal.done() or renewal.cancelled():
+        return None
+    return renewal.exception()
+
+
+@contextlib.contextmanager
+def _file_lock(home: Path, account: str, holder: str) -> Iterator[None]:
+    path = home / "locks" / f"{account.replace(':', '_').replace('/', '_')}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            raise AccountHeld(f"{account} is traded by {other}; stop that process first") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, holder.encode(), 0)
+        yield
+    finally:
+        os.close(handle)  # gives the lock back

@@ -1,0 +1,97 @@
+"""The kill switch, and how it holds when the ledger does not answer: a small file under home says the same.
+
+Setting tries the ledger first and falls back to the file; reading looks at both; re-arming clears both.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.ledger import Latch, Ledger, LedgerUnavailable
+
+EVERY_ACCOUNT = "*"
+
+
+def kill_switch(home: Path | None, ledger: Ledger | None, account: str) -> Latch | None:
+    """The latch that holds `account` (its own, or the one for all), from the file under home or from the
+    ledger.
+
+    A paper account (`bitbank:paper`) is also held by the latch of its venue account. Raises
+    LedgerUnavailable when no file tells and the ledger cannot: what is not known to be free is not free.
+    """
+    accounts = dict.fromkeys((account, account.partition(":")[0]))
+    if home is not None:
+        for name in (*accounts, EVERY_ACCOUNT):
+            if (latch := _read(_file(home, name), name)) is not None:
+                return latch
+    if ledger is not None:
+        for name in accounts:
+            if (latch := ledger.latched(name)) is not None:
+                return latch
+    return None
+
+
+def set_latch(
+    home: Path | None, ledger: Ledger | None, account: str, reason: str, by: str, now: datetime
+) -> tuple[str, ...]:
+    """Latch the kill switch of an account, or of all ("*"): in the ledger, else as a file under `home`.
+
+    Returns what went wrong; raises OSError or LedgerUnavailable only when neither could be written.
+    """
+    trouble: LedgerUnavailable | None = None
+    if ledger is not None:
+        try:
+            ledger.latch(account, reason, by, now)
+            return ()
+        except LedgerUnavailable as error:
+            trouble = error
+    if home is None:
+        raise trouble or LedgerUnavailable("no ledger and no home to write the latch to")
+    _write(_file(home, account), Latch(account=account, reason=reason, by=by, at=now))
+    told = str(trouble) if trouble is not None else "no ledger was given"
+    return (f"the kill switch of {account} was latched by a file under {home / 'latches'}: {told}",)
+
+
+def rearm(home: Path | None, ledger: Ledger, account: str, by: str, reason: str, now: datetime) -> None:
+    """Release the kill switch of `account` in the ledger and remove its file. Raises LedgerUnavailable."""
+    ledger.rearm(account, by, reason, now)
+    if home is not None:
+        _file(home, account).unlink(missing_ok=True)
+
+
+def _file(home: Path, account: str) -> Path:
+    name = "all" if account == EVERY_ACCOUNT else account.replace(":", "_").replace("/", "_")
+    return home / "latches" / f"{name}.json"
+
+
+def _read(path: Path, account: str) -> Latch | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        told = json.loads(text)
+        return Latch(
+            account=str(told["account"]),
+            reason=str(told["reason"]),
+            by=str(told["by"]),
+            at=datetime.fromisoformat(told["at"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        # Somebody meant to stop; a torn file still says so.
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return Latch(account=account, reason=f"the latch file {path} is unreadable", by="unknown", at=written)
+
+
+def _write(path: Path, latch: Latch) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(
+            {"account": latch.account, "reason": latch.reason, "by": latch.by, "at": latch.at.isoformat()},
+            file,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

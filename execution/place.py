@@ -1,0 +1,130 @@
+"""Place an order: written first, sent once, and whatever comes of it is written again.
+
+    intent committed -> SENT committed -> one request -> ACKED | REFUSED | NO_ANSWER committed
+
+There is no retry here and none below. A process that ends between the steps leaves INTENDED (never sent) or
+SENT (outcome unknown), and the next reconcile settles it.
+"""
+
+import logging
+
+from exchanges.errors import Busy, NoAnswer, Refused
+from execution.desk import Desk, see_through
+from execution.latch import kill_switch
+from services.ledger import LedgerUnavailable
+from trading.orders import Event, Order, OrderIntent, State
+from trading.risk import Approved
+
+log = logging.getLogger(__name__)
+
+# Asked for, and the venue's answer not in the ledger: the symbol waits for reconcile.
+_UNSETTLED = frozenset({State.INTENDED, State.SENT, State.UNKNOWN})
+
+
+class PlacementHeld(Exception):
+    """Nothing was written and nothing was sent; the message says what must be settled first."""
+
+
+async def place(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> Order:
+    """Write the approved intent down, send it exactly once, and return the order as the ledger then knows it.
+
+    The state tells the outcome: OPEN (accepted), REJECTED (the venue said no, or was busy; see `note`),
+    UNKNOWN (no answer heard; the symbol is blocked until reconcile has proved what became of it). An intent
+    that is already in the ledger is not sent again: its order is returned. `known_ids` is the baseline of
+    venue order ids that are not this order (`Reconciliation.known_ids`). Costs 1 request.
+
+    Raises PlacementHeld before anything is sent (kill switch, unsettled order), LeaseLost, LedgerUnavailable
+    (before the send: nothing was sent; after it: the order stays SENT in the ledger and the next reconcile
+    finds it).
+    """
+    return await see_through(_in_turn(desk, approved, cycle_id, known_ids))
+
+
+async def _in_turn(desk: Desk, approved: Approved, cycle_id: str | None, known_ids: frozenset[str]) -> Order:
+    intent = approved.intent
+    async with desk.turn:
+        if (known := desk.ledger.order(desk.account, intent.client_order_id)) is not None:
+            return _already_known(known, intent)
+        _refuse_when_held(desk, intent)
+        write_down(desk, approved, cycle_id=cycle_id, known_ids=known_ids)
+        return await send_once(desk, intent)
+
+
+def write_down(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:
+    """Commit the intent, then that it is about to be sent. Raises LeaseLost, LedgerUnavailable; then nothing
+    may be sent.
+    """
+    desk.ledger.write_intent(
+        approved.intent,
+        desk.lease,
+        rung=approved.certificate_rung,
+        cycle_id=cycle_id,
+        known_ids=known_ids,
+        now=desk.clock.now(),
+    )
+    desk.ledger.record(desk.account, approved.intent.client_order_id, Event.SENT, desk.clock.now())
+
+
+async def send_once(desk: Desk, intent: OrderIntent) -> Order:
+    """Send what `write_down` has committed, once, and record what came of it; `place` and the emergency stop
+    come here.
+    """
+    ledger, account = desk.ledger, desk.account
+    try:
+        venue_order_id = await desk.exchange.place(intent)
+        if not venue_order_id:
+            raise NoAnswer(desk.exchange.name, "the answer to the order holds no order id")
+    except (Refused, Busy) as error:
+        return ledger.record(
+            account, intent.client_order_id, Event.REFUSED, desk.clock.now(), note=str(error)
+        )
+    except NoAnswer as error:
+        return _not_heard(desk, intent, str(error))
+    except BaseException as error:
+        # A defect, or the end of the process while the request was out: the venue may have the order.
+        _not_heard(desk, intent, f"{type(error).__name__} while the order was on its way")
+        raise
+    try:
+        return ledger.record(
+            account, intent.client_order_id, Event.ACKED, desk.clock.now(), venue_order_id=venue_order_id
+        )
+    except LedgerUnavailable:
+        log.critical(
+            "%s accepted order %s as %s, and the ledger could not note it; it stays SENT until reconcile",
+            desk.exchange.name,
+            intent.client_order_id,
+            venue_order_id,
+        )
+        raise
+
+
+def _not_heard(desk: Desk, intent: OrderIntent, note: str) -> Order:
+    log.warning("%s: order %s has an unknown outcome: %s", desk.account, intent.client_order_id, note)
+    return desk.ledger.record(
+        desk.account, intent.client_order_id, Event.NO_ANSWER, desk.clock.now(), note=note
+    )
+
+
+def _already_known(known: Order, intent: OrderIntent) -> Order:
+    then = known.intent
+    if (then.symbol, then.side, then.quantity) != (intent.symbol, intent.side, intent.quantity):
+        raise PlacementHeld(
+            f"client order id {intent.client_order_id} already belongs to "
+            f"{then.side} {then.quantity} {then.symbol}; "
+            f"{intent.side} {intent.quantity} {intent.symbol} needs an id of its own"
+        )
+    return known
+
+
+def _refuse_when_held(desk: Desk, intent: OrderIntent) -> None:
+    # Risk has asked too; between its answer and this line another process may have pulled the switch.
+    if (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:
+        raise PlacementHeld(
+            f"{desk.account}: the kill switch is latched by {latch.by} ({latch.reason}); re-arm it first"
+        )
+    unsettled = [
+        order for order in desk.ledger.in_flight(desk.account, intent.symbol) if order.state in _UNSETTLED
+    ]
+    if unsettled:
+        told = ", ".join(f"{order.intent.client_order_id} ({order.state})" for order in unsettled)
+        raise PlacementHeld(f"{desk.account} {intent.symbol}: not settled yet: {told}; reconcile first")
