@@ -49,5 +49,5 @@ class Secret:
 def watch_secrets(listener: Callable[[str], None]) -> None:
     """Call `listener` with every secret text known now or created later; the log mask does."""
     _listeners.append(listener)
-    for text in _known:
+    for text in list(_known):
         listener(text)

@@ -65,4 +65,5 @@ class MarketClock:
             session.post(f"{self._control_url}/clock", json=body) as reply,
         ):
             reply.raise_for_status()
-            self._now_ms = int((await reply.json())["now_ms"])
+            # replies to two sleepers may arrive in the other order: market time never goes back
+            self._now_ms = max(self._now_ms, int((await reply.json())["now_ms"]))

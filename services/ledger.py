@@ -59,7 +59,7 @@ class Ledger(OrderBooks, AccountBooks):
         self._database.close()
 
     def verify_chain(self) -> str | None:
-        """None when every event hashes to what it says, and every order, fill and rung says what its events do.
+        """None when every event hashes to what it says and every order, fill and rung agrees with them.
 
         Else a sentence naming the first row that does not.
         """
