@@ -1,17 +1,10 @@
-"""Amounts as Bybit and OKJ write and read them: decimal text, never an exponent."""
+"""Amounts as Bybit and OKJ read and average them."""
 
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation
+
+from simvenue.values import plain
 
 AVERAGE_DIGITS = Decimal("0.0000000001")  # averages are divisions: they end here
-
-
-def plain(amount: Decimal) -> str:
-    """Write an amount without exponent and without trailing zeros."""
-    if amount == 0:
-        return "0"
-    with localcontext() as context:
-        context.prec = 60  # normalize() rounds to the context's precision
-        return format(amount.normalize(), "f")
 
 
 def positive(text: str) -> Decimal | None:

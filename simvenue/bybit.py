@@ -1,4 +1,4 @@
-"""Bybit v5 on loopback: pairs, limits, and the door that every request comes through (docs/venues.md#bybit)."""
+"""Bybit v5 on loopback: pairs, limits, and the door for every request (docs/venues.md#bybit)."""
 
 import uuid
 from collections.abc import Awaitable, Callable

@@ -1,13 +1,13 @@
-"""Bybit's account calls: wallet, key, coins, fees, positions, leverage, disconnection (docs/venues.md#bybit)."""
+"""Bybit's account calls: wallet, key, coins, fees, positions, leverage (docs/venues.md#bybit)."""
 
 from decimal import Decimal
 from typing import Any
 
-from simvenue.amounts import plain, positive
+from simvenue.amounts import positive
 from simvenue.bybit_market import LAUNCHED_MS, find_pair
 from simvenue.bybit_protocol import BAD_PARAMETER, Call, Params, Refusal, category, one_page, whole_number
 from simvenue.bybit_rows import position_row
-from simvenue.venue import Pair, Venue
+from simvenue.venue import Pair, Venue, plain
 
 CHAINS = {"BTC": "BTC", "ETH": "ETH", "USDT": "ETH", "JPY": "JPY"}
 DISCONNECTION_PRODUCTS = ("SPOT", "DERIVATIVES", "OPTIONS")
@@ -170,7 +170,7 @@ class BybitAccount:
         return {"dcpInfos": []}
 
     def set_disconnection(self, params: Params) -> dict[str, Any]:
-        """Take a window of 3..300 s and arm nothing: it protects institutional accounts on a websocket only."""
+        """Take a window of 3..300 s and arm nothing: it protects institutional accounts only."""
         seconds = whole_number(params, "timeWindow")
         if seconds is None or not 3 <= seconds <= 300:
             raise Refusal(BAD_PARAMETER, "params error: timeWindow is outside 3..300")

@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-from simvenue.amounts import plain
 from simvenue.bybit_protocol import (
     BAD_PARAMETER,
     CATEGORIES,
@@ -16,7 +15,7 @@ from simvenue.bybit_protocol import (
     whole_number,
 )
 from simvenue.calendar_bars import DAY_MS, first_of_month, grouped, monday, turnover
-from simvenue.venue import Bar, Market, Pair, Venue
+from simvenue.venue import Bar, Market, Pair, Venue, plain
 
 MINUTES = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")
 CALENDAR = {"W": monday, "M": first_of_month}

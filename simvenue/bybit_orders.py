@@ -6,12 +6,12 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from simvenue.amounts import plain, positive
+from simvenue.amounts import positive
 from simvenue.bybit_market import PRICE_LIMIT_RATIO, find_pair
 from simvenue.bybit_protocol import BAD_PARAMETER, Call, Params, Refusal, category, one_page, whole_number
 from simvenue.bybit_rows import execution_row, order_row, order_status
 from simvenue.calendar_bars import DAY_MS
-from simvenue.venue import AlreadyEnded, Fill, Order, OrderRequest, Pair, Rejection, Venue
+from simvenue.venue import AlreadyEnded, Fill, Order, OrderRequest, Pair, Rejection, Venue, plain
 
 LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 TIMES_IN_FORCE = {"GTC": "gtc", "IOC": "ioc", "FOK": "fok", "PostOnly": "post_only"}
@@ -152,7 +152,7 @@ class BybitOrders:
         return self._order_page(known, word, params)
 
     def history(self, params: Params) -> dict[str, Any]:
-        """List ended orders of at most 7 days, newest first. A cancelled one without a fill is gone after 24 h."""
+        """List ended orders of at most 7 days, newest first; cancelled without a fill they last 24 h."""
         word = category(params)
         start, end = self._window(params)
         kept = [

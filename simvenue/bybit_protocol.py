@@ -1,4 +1,4 @@
-"""What all Bybit v5 calls share: parameters, signatures over raw bytes, the envelope (docs/venues.md#bybit)."""
+"""What all Bybit v5 calls share: parameters, signatures over raw bytes, envelope (docs/venues.md#bybit)."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ def check_signature(
 ) -> None:
     """Judge a private request; `signed` is the raw query of a GET, the raw body of a POST. Raises Refusal.
 
-    Valid while wall - window <= timestamp < wall + 1000 ms. A client that sends no window header signs an empty
+    Valid while wall - window <= timestamp < wall + 1000 ms. A client without a window header signs an empty
     text in its place and gets 5000 ms.
     """
     stamp = headers.get("X-BAPI-TIMESTAMP", "")
@@ -117,10 +117,10 @@ def page_size(params: Params, default: int, largest: int) -> int:
 def one_page(
     rows: list[tuple[int, dict[str, Any]]], params: Params, default: int, largest: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """Cut a page out of (mark, row) pairs, highest mark first; give it with the next one's cursor, "" at the end.
+    """Cut a page out of (mark, row) pairs, highest mark first; give it with the next one's cursor, or "".
 
-    A cursor names the last row served, percent-encoded as the venue writes it; an encoded and a decoded one are
-    both taken, since clients differ in what they send back. It stays good when that row has left the list.
+    A cursor names the last row served, percent-encoded as the venue writes it; an encoded and a decoded one
+    are both taken, since clients differ in what they send back. It stays good when that row leaves the list.
     """
     limit = page_size(params, default, largest)
     if cursor := params.get("cursor"):

@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from simvenue.amounts import average, plain
-from simvenue.values import Fill, Order, Pair, Position
+from simvenue.amounts import average
+from simvenue.values import Fill, Order, Pair, Position, plain
 
 NO_ERROR = "EC_NoError"
 REJECT_REASONS = {
@@ -133,7 +133,7 @@ def position_row(
         "riskId": 1,
         "riskLimitValue": "2000000",
         "symbol": pair.venue_symbol,
-        "side": "" if position is None else ("Buy" if position.side == "long" else "Sell"),
+        "side": position.side.capitalize() if position else "",
         "size": plain(size),
         "avgPrice": plain(entry.quantize(Decimal("0.00000001"))),
         "positionValue": plain((size * entry).quantize(Decimal("0.00000001"))),

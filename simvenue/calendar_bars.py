@@ -30,7 +30,7 @@ def shifted(length_ms: int, zone_ms: int) -> Opening:
 
 
 def grouped(bars: list[Bar], opening: Opening, now_ms: int) -> list[Bar]:
-    """Join bars (oldest first) into those that open where `opening` says; the one around `now_ms` still runs."""
+    """Join bars (oldest first) into those that open where `opening` says; the one at `now_ms` still runs."""
     joined = []
     for open_ms, members in groupby(bars, key=lambda bar: opening(bar.open_ms)):
         parts = list(members)
