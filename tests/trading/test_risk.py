@@ -1,0 +1,334 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trading.examples import (
+    ASK,
+    BID,
+    BITFLYER,
+    CFD,
+    FACTS,
+    LIMITS,
+    NOON,
+    D,
+    a_venue_order,
+    an_intent,
+    an_order,
+)
+from trading.instruments import Kind, Side
+from trading.maintenance import maintenance_near
+from trading.orders import OrderType, State
+from trading.risk import RULES, Approved, RecentOrder, Refused, RiskFacts, assess
+
+
+def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
+    verdict = assess(an_intent(**{"symbol": facts.instrument.symbol, **changes}), facts, LIMITS)
+    assert isinstance(verdict, Refused), "was approved"
+    assert verdict.rule == rule, str(verdict)
+    assert verdict.limit and verdict.observed
+    return verdict
+
+
+def approved(facts: RiskFacts = FACTS, **changes: Any) -> Approved:
+    verdict = assess(an_intent(**changes), facts, LIMITS)
+    assert isinstance(verdict, Approved), str(verdict)
+    return verdict
+
+
+def facts(**changes: Any) -> RiskFacts:
+    return replace(FACTS, **changes)
+
+
+def recent(**changes: Any) -> RecentOrder:
+    order = RecentOrder.of(an_order())
+    return replace(order, client_order_id="1" * 32, decided_at=NOON - timedelta(minutes=5), **changes)
+
+
+HOLDING = facts(position_quantity=D("0.05"))
+SELL = {"side": Side.SELL, "price": BID, "target_quantity": D(0)}
+
+
+def test_an_ordinary_order_is_approved_with_the_rung_it_rests_on():
+    assert approved().certificate_rung == "minimal"
+
+
+def test_a_refusal_names_rule_limit_and_what_was_seen():
+    verdict = assess(an_intent(), FACTS, replace(LIMITS, max_order_notional=D(100_000)))
+    assert str(verdict) == "order_notional: limit 100000 JPY, observed 100010 JPY"
+
+
+def test_the_kill_switch_stops_every_order_even_one_that_reduces():
+    assert refused_by("kill_switch", facts(kill_switch="stopped by hand")).observed == "stopped by hand"
+    refused_by("kill_switch", replace(HOLDING, kill_switch=""), **SELL)
+
+
+def test_without_a_valid_certificate_nothing_is_sent():
+    refused_by("certificate", facts(rung=None))
+    assert FACTS.rung is not None
+    refused_by("certificate", facts(now=FACTS.rung.expires_at))
+    refused_by("certificate", facts(rung=replace(FACTS.rung, symbol="ETH/JPY")))
+
+
+def test_the_certificate_caps_the_order_but_not_the_way_out():
+    assert refused_by("certificate", quantity=D("0.0501")).limit == "minimal: 0.05 BTC"
+    approved(facts(position_quantity=D("0.06")), **SELL, quantity=D("0.06"))
+
+
+def test_an_order_of_unknown_outcome_blocks_its_symbol():
+    refused_by("unproved_order", facts(unknown_orders=1))
+
+
+def test_a_closed_venue_takes_no_order():
+    assert refused_by("venue_state", facts(venue_trading=False, venue_state="HALT")).observed == "HALT"
+
+
+def test_the_daily_maintenance_of_bitflyer_is_known_beforehand():
+    evening = NOON.replace(hour=19, minute=4)
+    windows = maintenance_near("bitflyer", evening)
+    refused_by("venue_state", facts(now=evening, data_at=evening, maintenance=windows))
+    later = NOON.replace(hour=19, minute=10)
+    approved(facts(now=later, data_at=later, maintenance=maintenance_near("bitflyer", later)))
+    assert maintenance_near("bitbank", evening) == ()
+
+
+def test_old_missing_or_future_data_is_no_ground_for_an_order():
+    refused_by("data_age", facts(data_at=NOON - timedelta(seconds=61)))
+    refused_by("data_age", facts(data_at=None))
+    refused_by("data_age", facts(data_at=NOON + timedelta(seconds=3)))
+    approved(facts(data_at=NOON - timedelta(seconds=60)))
+
+
+def test_a_clock_that_is_off_stops_trading_in_either_direction():
+    refused_by("clock_skew", facts(clock_skew_seconds=2.5))
+    refused_by("clock_skew", facts(clock_skew_seconds=-2.5))
+    approved(facts(clock_skew_seconds=None))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"quantity": D("0.01005")}, {"quantity": D("0.00001")}, {"price": D("10000000.5")}, {"price": D(0)}],
+)
+def test_an_order_off_its_steps_is_not_sent(wrong: dict[str, Decimal]):
+    refused_by("order_steps", **wrong)
+
+
+def test_an_order_below_the_least_notional_or_above_the_venues_largest_is_not_sent():
+    least = replace(FACTS.instrument, min_notional=D(200_000))
+    assert refused_by("order_steps", facts(instrument=least)).limit == "at least 0.02 BTC"
+    refused_by("order_steps", facts(instrument=replace(FACTS.instrument, max_quantity=D("0.005"))))
+
+
+def test_a_buy_must_be_paid_with_its_fee():
+    cost = D("0.01") * ASK
+    refused_by("free_balance", facts(free={"JPY": cost}))
+    refused_by("free_balance", facts(free={}))
+    approved(facts(free={"JPY": cost * D("1.0012")}))
+
+
+def test_a_sell_must_find_the_fee_in_base_where_the_venue_takes_it_there():
+    selling = facts(instrument=BITFLYER, position_quantity=D("0.01"), free={"BTC": D("0.01")})
+    refused_by("free_balance", selling, **SELL, quantity=D("0.01"))
+    approved(selling, **SELL, quantity=D("0.00998"))
+
+
+def test_spot_never_sells_more_than_the_bot_itself_bought():
+    account_has_more = facts(position_quantity=D("0.005"), free={"BTC": D(1)})
+    refused_by("position", account_has_more, **SELL)
+    approved(account_has_more, **SELL, quantity=D("0.005"))
+
+
+def test_what_already_rests_for_sale_is_not_sold_again():
+    resting = a_venue_order(side=Side.SELL, price=D(10_100_000), quantity=D("0.045"))
+    refused_by("position", replace(HOLDING, open_orders=(resting,)), **SELL)
+
+
+def test_the_position_counts_what_still_rests_on_the_same_side():
+    resting = a_venue_order(quantity=D("0.045"), filled=D("0.003"))
+    assert refused_by("position", facts(open_orders=(resting,))).observed == "0.052 BTC"
+    approved(facts(open_orders=(replace(resting, filled=D("0.005")),)))
+
+
+def test_the_position_is_bounded_in_quote_as_well():
+    limits = replace(LIMITS, max_position_notional=D(500_000))
+    verdict = assess(an_intent(), facts(position_quantity=D("0.04")), limits)
+    assert isinstance(verdict, Refused) and verdict.rule == "position"
+
+
+def test_a_perpetual_is_covered_by_collateral_as_a_whole():
+    short = facts(
+        instrument=CFD,
+        position_quantity=D("-0.02"),
+        collateral=D(300_000),
+        rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
+    )
+    more = {"symbol": CFD.symbol, "side": Side.SELL, "price": BID}
+    approved(short, **more, quantity=D("0.01"))
+    refused_by("free_balance", short, **more, quantity=D("0.011"))
+    refused_by("free_balance", replace(short, collateral=None), **more)
+    approved(replace(short, collateral=None), symbol=CFD.symbol, quantity=D("0.02"))
+
+
+def test_open_orders_and_orders_a_minute_and_a_day_are_counted():
+    resting = tuple(a_venue_order(venue_order_id=str(n), quantity=D("0.001")) for n in range(3))
+    refused_by("open_orders", facts(open_orders=resting))
+    approved(facts(open_orders=resting[:2]))
+    refused_by("orders_per_minute", facts(orders_last_minute=5))
+    approved(facts(orders_last_minute=4))
+    refused_by("orders_per_day", facts(orders_today=100))
+
+
+def test_a_price_far_from_the_book_is_a_slip_of_the_finger():
+    refused_by("price_collar", price=D(10_200_001))
+    refused_by("price_collar", price=D(9_799_999))
+    approved(price=D(10_200_000))
+
+
+def test_an_empty_one_sided_or_crossed_book_gives_no_price():
+    refused_by("price_collar", facts(ask=None))
+    refused_by("price_collar", facts(bid=None))
+    refused_by("price_collar", facts(bid=ASK, ask=BID))
+    refused_by("price_collar", facts(bid=ASK))
+
+
+def test_the_same_order_within_the_window_is_a_duplicate():
+    twin = replace(recent(), decided_at=NOON - timedelta(seconds=29))
+    refused_by("duplicate", facts(recent=(twin,)))
+    approved(facts(recent=(replace(twin, decided_at=NOON - timedelta(seconds=30)),)))
+    approved(facts(recent=(replace(twin, state=State.REJECTED),)))
+    approved(facts(recent=(replace(twin, price=ASK - 1),)))
+
+
+def test_the_same_client_order_id_is_a_duplicate_for_ever():
+    old = replace(recent(quantity=D(1)), client_order_id="0" * 32, decided_at=NOON - timedelta(days=9))
+    refused_by("duplicate", facts(recent=(old,)))
+
+
+def test_we_do_not_trade_with_ourselves():
+    ours = a_venue_order(side=Side.SELL, price=ASK, quantity=D("0.001"))
+    refused_by("own_order_crossed", facts(open_orders=(ours,)))
+    approved(facts(open_orders=(replace(ours, price=ASK + 1),)))
+    refused_by("own_order_crossed", facts(open_orders=(ours,)), type=OrderType.MARKET, price=None)
+    selling = replace(HOLDING, open_orders=(a_venue_order(price=BID),))
+    refused_by("own_order_crossed", selling, **SELL)
+
+
+def test_after_the_daily_loss_only_the_way_out_is_open():
+    lost = replace(HOLDING, daily_loss=D(50_000))
+    assert refused_by("daily_loss", replace(lost, position_quantity=D("0.01"))).is_breach
+    approved(lost, **SELL)
+
+
+def test_after_the_drawdown_only_the_way_out_is_open():
+    down = replace(HOLDING, drawdown=D("0.1"))
+    assert refused_by("drawdown", replace(down, position_quantity=D("0.01"))).is_breach
+    approved(down, **SELL)
+    approved(replace(down, drawdown=D("0.0999"), position_quantity=D("0.01")))
+
+
+def test_an_order_through_zero_does_not_only_reduce():
+    short_of_it = facts(
+        instrument=CFD,
+        position_quantity=D("0.01"),
+        collateral=D(10**9),
+        daily_loss=D(60_000),
+        rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
+    )
+    through = {"symbol": CFD.symbol, "side": Side.SELL, "price": BID}
+    approved(short_of_it, **through, quantity=D("0.01"))
+    refused_by("daily_loss", short_of_it, **through, quantity=D("0.011"))
+
+
+def test_alike_executions_in_a_row_latch_the_kill_switch():
+    verdict = refused_by("repeated_execution", facts(recent=(recent(),) * 3))
+    assert verdict.latches and verdict.is_breach
+    approved(facts(recent=(recent(),) * 2))
+
+
+def test_a_change_of_mind_or_side_or_size_ends_the_row():
+    for change in ({"target_quantity": D("0.02")}, {"side": Side.SELL}, {"quantity": D("0.02")}):
+        approved(facts(recent=(recent(), recent(), recent(**change), recent())))
+
+
+def test_orders_that_never_executed_are_no_executions():
+    resting = recent(state=State.CANCELLED, filled=D(0))
+    approved(facts(recent=(resting,) * 10))
+    refused_by("repeated_execution", facts(recent=(recent(), resting, recent(), resting, recent())))
+
+
+def test_what_was_before_a_human_rearmed_is_forgiven():
+    approved(facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(minutes=1)))
+    refused_by("repeated_execution", facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(hours=1)))
+
+
+def test_only_the_repeated_execution_latches():
+    assert not refused_by("daily_loss", facts(daily_loss=D(50_000))).latches
+
+
+def test_the_rules_stand_in_the_order_of_the_design():
+    assert [rule.__name__ for rule in RULES] == [
+        "kill_switch",
+        "certificate",
+        "unproved_order",
+        "venue_state",
+        "data_age",
+        "clock_skew",
+        "order_steps",
+        "free_balance",
+        "order_notional",
+        "position",
+        "open_orders",
+        "orders_per_minute",
+        "orders_per_day",
+        "price_collar",
+        "duplicate",
+        "own_order_crossed",
+        "daily_loss",
+        "drawdown",
+        "repeated_execution",
+    ]
+
+
+WANTED = st.tuples(st.sampled_from(Side), st.integers(1, 2000), st.integers(9_700_000, 10_300_000))
+
+
+@given(st.lists(WANTED, max_size=25), st.sampled_from([FACTS.instrument, BITFLYER, CFD]))
+def test_no_sequence_of_orders_gets_past_a_cap(wanted: list[tuple[Side, int, int]], instrument: Any):
+    """Whatever is approved fills at once and in full: the worst case for the caps."""
+    assert FACTS.rung is not None
+    rung = replace(FACTS.rung, symbol=instrument.symbol)
+    held, jpy, approvals = D(0), D(600_000), 0
+    for number, (side, lots, price) in enumerate(wanted):
+        now = facts(
+            instrument=instrument,
+            rung=rung,
+            position_quantity=held,
+            free={"JPY": jpy, "BTC": max(held, D(0))},
+            collateral=jpy,
+            orders_today=approvals,
+            orders_last_minute=0,
+        )
+        intent = an_intent(
+            client_order_id=f"{number:032x}",
+            symbol=instrument.symbol,
+            side=side,
+            quantity=lots * D("0.0001"),
+            price=D(price),
+        )
+        before = held
+        if isinstance(assess(intent, now, LIMITS), Refused):
+            continue
+        approvals += 1
+        held += intent.quantity * side.sign
+        assert intent.notional <= LIMITS.max_order_notional
+        assert approvals <= LIMITS.max_orders_per_day
+        assert abs(D(price) - 10_000_000) <= 10_000_000 * LIMITS.price_collar
+        if instrument.kind is Kind.SPOT:
+            jpy -= intent.notional * side.sign
+            held -= intent.quantity * instrument.base_fee_rate_of_sell
+            assert held >= 0 and jpy >= 0
+        assert abs(held) <= max(rung.max_quantity, abs(before))
