@@ -174,7 +174,7 @@ class Transport(_CcxtClass):
             try:
                 return await self._send(route, params)
             except (NoAnswer, Busy):
-                await self.wiring.clock.sleep(self.wiring.retry_delay_seconds * attempt)
+                await self.wiring.clock.sleep(self.wiring.retry_delay_seconds * 2 ** (attempt - 1))
         return await self._send(route, params)
 
     async def _send(self, route: Route, params: Any) -> Any:
