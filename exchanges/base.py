@@ -91,7 +91,7 @@ class ExchangeReader(Protocol):
     async def find_order(
         self, intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]
     ) -> tuple[VenueOrder, ...]:
-        """Orders that may be this intent's: by client order id where the venue has one, else by fingerprint.
+        """Orders that may be this intent's: by client order id where there is one, else by fingerprint.
 
         `known_ids` are venue order ids that belong to other orders (baseline and ledger) and are left out.
         An empty answer proves nothing before the venue's patience has passed.
