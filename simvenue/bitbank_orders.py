@@ -36,6 +36,8 @@ class BitbankAccount:
         """Place a limit or market order; `amount` is in base for both sides, also of a market order."""
         request = self._order_request(parameters)
         pair = self._pair(parameters)
+        if self._venue.market(pair.symbol).state == "closed":  # as /spot/status says: HALT
+            raise BitbankRefusal(codes.SUSPENDED)
         try:
             order = self._venue.place(request)
         except Rejection as rejection:
@@ -232,7 +234,6 @@ class BitbankAccount:
             "off_tick": codes.BAD_PRICE,
             "off_lot": codes.BAD_AMOUNT,
             "too_many_orders": codes.TOO_MANY_ORDERS,
-            "closed": codes.SUSPENDED,
         }[rejection.reason]
 
 

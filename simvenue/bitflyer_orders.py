@@ -55,6 +55,8 @@ class BitflyerOrders:
     def send(self, parameters: Parameters) -> dict[str, Any]:
         """Accept an order; the acceptance id is all that comes back."""
         request = self._order_request(parameters)
+        if self._venue.market(request.symbol).state == "closed":
+            raise BitflyerRefusal(MARKET_CLOSED, "Market state is closed.")
         try:
             order = self._venue.place(request)
         except Rejection as rejection:
@@ -183,7 +185,6 @@ class BitflyerOrders:
             return BitflyerRefusal(TOO_SMALL, f"The minimum order size is {smallest}.")
         status, message = {
             "insufficient_funds": (INSUFFICIENT_FUNDS, "Insufficient funds"),
-            "closed": (MARKET_CLOSED, "Market state is closed."),
             "price_band": (PRICE_TOO_LOW, "The price is too low."),
             "off_tick": (INVALID, "Invalid price"),
             "off_lot": (INVALID, "Invalid size"),
