@@ -200,7 +200,7 @@ def _parse(text: str) -> _Book | None:
     try:
         book = _Book([], hold_until_ms=int(hold))
         for line in lines[1:-1]:
-            at_ms, account, names = line.split(" ")
+            at_ms, account, names = line.split(" ", 2)
             book.requests.append(_Request(int(at_ms), account, frozenset(names.split(","))))
     except ValueError:
         return None
