@@ -14,14 +14,14 @@ from exchanges.answers import reading
 from exchanges.base import KeyRights
 from exchanges.bitbank_errors import ENDED_ALREADY, ERRORS, MEANINGS, NO_SUCH_FILE
 from exchanges.bitbank_rows import read_candle, read_fill, read_instrument, read_order
-from exchanges.budget import Window
+from exchanges.budget import Window, urgent
 from exchanges.errors import BadRequest, NoAnswer, Refused
 from exchanges.fingerprint import looks_like
 from exchanges.transport import Envelope, Purpose, Route, Transport, Wiring, routes
 from trading.instruments import Instrument
 from trading.market import Balance, Candle, Level, OrderBook, Ticker, VenueStatus
 from trading.money import ZERO, amount, plain
-from trading.orders import Fill, OrderIntent, OrderType, TimeInForce, VenueOrder
+from trading.orders import Fill, OrderIntent, TimeInForce, VenueOrder
 
 # A request is admitted no later than this after it was stamped: a lost order cannot arrive any more.
 REQUEST_WINDOW = timedelta(seconds=3)
@@ -114,7 +114,7 @@ class BitbankReader(Reader):
 
     name = "bitbank"
     client_class = BitbankClient
-    costs: ClassVar[Mapping[str, int]] = {"status": 2}
+    costs: ClassVar[Mapping[str, int]] = {"status": 2, "find_order": 2, "cancel_all": 2}
 
     def __init__(self, wiring: Wiring) -> None:
         super().__init__(wiring)
@@ -332,9 +332,7 @@ class Bitbank(BitbankReader):
         }
         if intent.time_in_force is TimeInForce.IMMEDIATE_OR_CANCEL:
             raise BadRequest(self.name, "has no immediate-or-cancel orders")
-        if intent.type is OrderType.LIMIT:
-            if intent.price is None:
-                raise BadRequest(self.name, "a limit order needs a price")
+        if intent.price is not None:
             params["price"] = plain(intent.price)
             # The venue's own word: `postOnly` would travel along unread, and the order might take.
             params["post_only"] = intent.time_in_force is TimeInForce.POST_ONLY
@@ -358,9 +356,11 @@ class Bitbank(BitbankReader):
 
     async def cancel_all(self, symbol: str) -> None:
         """Cancel every resting order of the pair: one list, then 30 a request (there is no cancel-all)."""
-        ids = [order.venue_order_id for order in await self.open_orders(symbol)]
-        for start in range(0, len(ids), _CANCELS_A_REQUEST):
-            await self._cancel_many(symbol, ids[start : start + _CANCELS_A_REQUEST])
+        # The list is a part of the cancel: it too may use what is kept back for cancelling.
+        with urgent():
+            ids = [order.venue_order_id for order in await self.open_orders(symbol)]
+            for start in range(0, len(ids), _CANCELS_A_REQUEST):
+                await self._cancel_many(symbol, ids[start : start + _CANCELS_A_REQUEST])
 
     async def _cancel_many(self, symbol: str, order_ids: Sequence[str]) -> None:
         params = {"pair": await self._pair(symbol), "order_ids": [int(each) for each in order_ids]}

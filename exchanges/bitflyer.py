@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from exchanges.adapter import Reader, timeframe_seconds
 from exchanges.answers import reading
@@ -28,7 +28,7 @@ from exchanges.bitflyer_client import (
     TICKER,
     BitflyerClient,
 )
-from exchanges.bitflyer_errors import HISTORY_TOO_OLD
+from exchanges.bitflyer_errors import HISTORY_TOO_OLD, NO_SUCH_PRODUCT
 from exchanges.bitflyer_rows import (
     accepted_at,
     net_position,
@@ -43,12 +43,12 @@ from exchanges.transport import Route, Wiring
 from trading.instruments import FeeIn, Instrument, Kind
 from trading.market import Balance, Candle, Level, OrderBook, Position, Ticker, VenueStatus
 from trading.money import amount
-from trading.orders import Fill, OrderIntent, OrderType, TimeInForce, VenueOrder
+from trading.orders import Fill, OrderIntent, TimeInForce, VenueOrder
 
 # The acceptance id is stamped in whole seconds, by another clock than ours.
 _STAMP_TOLERANCE = timedelta(seconds=2)
-# A page with fewer rows than this is certainly the last one, whatever page length the venue granted.
-_SHORT_PAGE = 100
+# The venue's own page length: a page with fewer rows is certainly the last one.
+_ROWS = 100
 
 _READING_PATHS = frozenset(
     f"/v1/me/{path}" for path in ("getbalance", "getchildorders", "getexecutions", "gettradingcommission")
@@ -87,6 +87,7 @@ class BitflyerReader(Reader):
 
     name = "bitflyer"
     client_class = BitflyerClient
+    costs: ClassVar[Mapping[str, int]] = {"instruments": 2}
 
     def __init__(self, wiring: Wiring) -> None:
         super().__init__(wiring)
@@ -100,8 +101,10 @@ class BitflyerReader(Reader):
     async def _load(self, product: _Product) -> Instrument | None:
         try:
             told = await self.client.call(COMMISSION, {"product_code": product.code})
-        except BadRequest:
-            return None  # the venue does not offer this product to the account
+        except BadRequest as error:
+            if error.code != NO_SUCH_PRODUCT:
+                raise
+            return None  # not offered to this account
         with reading(self.name):
             rate = amount(told["commission_rate"])
         spot = product.kind is Kind.SPOT
@@ -220,11 +223,10 @@ class BitflyerReader(Reader):
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """All resting orders of the product. Raises NoAnswer where the list may have been cut."""
         product = await self._product(symbol)
-        orders = self._orders(
-            symbol, await self._pages(CHILD_ORDERS, {**product, "child_order_state": "ACTIVE"})
-        )
+        active = {**product, "child_order_state": "ACTIVE", "count": PAGE}
+        orders = self._orders(symbol, await self._pages(CHILD_ORDERS, active))
         # Asked for what is before a row, the venue leaves resting orders out: a full page may not be all.
-        if len(orders) in (_SHORT_PAGE, PAGE):
+        if len(orders) in (_ROWS, PAGE):
             raise NoAnswer(self.name, f"lists exactly {len(orders)} resting orders: there may be more")
         return orders
 
@@ -297,16 +299,17 @@ class BitflyerReader(Reader):
     ) -> list[Mapping[str, Any]]:
         """Walk back from the newest row until a row is old enough, or the venue has no more."""
         found: list[Mapping[str, Any]] = []
-        page = await self.client.call(route, {**params, "count": PAGE})
+        params = {"count": _ROWS, **params}
+        page = await self.client.call(route, params)
         while True:
             found += page
             with reading(self.name):
-                if len(page) < _SHORT_PAGE or any(is_old_enough(row) for row in page):
+                if len(page) < _ROWS or any(is_old_enough(row) for row in page):
                     return found
                 # Resting orders come first whatever their age; the walk goes along the ended ones.
                 ids = [row["id"] for row in page if row.get("child_order_state") != "ACTIVE"]
                 before = min(ids or [row["id"] for row in page])
-            page = await self.client.call(route, {**params, "count": PAGE, "before": before})
+            page = await self.client.call(route, {**params, "before": before})
 
     def _orders(self, symbol: str, rows: Sequence[Mapping[str, Any]]) -> tuple[VenueOrder, ...]:
         """Orders of the rows, each once."""
@@ -340,9 +343,7 @@ class Bitflyer(BitflyerReader):
             "minute_to_expire": self._lifetime_minutes,
             "time_in_force": "IOC" if at_once else "GTC",
         }
-        if intent.type is OrderType.LIMIT:
-            if intent.price is None:
-                raise BadRequest(self.name, "a limit order needs a price")
+        if intent.price is not None:
             params["price"] = intent.price
         placed = await self.client.call(PLACE, params)
         acceptance_id = placed["child_order_acceptance_id"]

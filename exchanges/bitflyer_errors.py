@@ -20,12 +20,13 @@ from exchanges.errors import (
 # Some refusals are told apart by their text alone; these words stand for their code.
 ORDER_NOT_FOUND = "order not found"
 PERMISSION_DENIED = "permission denied"
+NO_SUCH_PRODUCT = "-100"
 HISTORY_TOO_OLD = "-156"
 
 ERRORS: dict[str, type[VenueError]] = {
     "-1": RateLimitExceeded,
     "-2": Maintenance,
-    "-100": BadRequest,  # no such product
+    NO_SUCH_PRODUCT: BadRequest,
     "-106": BadRequest,  # price too low
     "-110": BadRequest,  # below the smallest order
     "-121": PermissionDenied,  # terms of use not accepted
