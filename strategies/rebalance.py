@@ -6,6 +6,7 @@ from decimal import Decimal
 import pandas
 
 from strategies.holding import hold
+from trading.money import amount
 from trading.sizing import Target
 
 
@@ -22,7 +23,7 @@ def rebalance(
     The wanted fraction moves against the price; nothing is done while it is within `band` (a fraction of the
     certified size) of what is held.
     """
-    middle, tolerance = Decimal(str(weight)), Decimal(str(band))
+    middle, tolerance = amount(str(weight)), amount(str(band))
     if not (0 < middle <= 1 and 0 <= tolerance < 1 and window >= 1):
         raise ValueError(
             f"rebalance needs 0 < weight <= 1, 0 <= band < 1 and window >= 1, "

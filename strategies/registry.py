@@ -76,5 +76,5 @@ def _try_on_nothing(name: str, bound: Strategy) -> None:
     )
     try:
         bound(nothing, Decimal(0))
-    except (ArithmeticError, TypeError, ValueError) as error:
-        raise StrategyError(f"strategy.parameters: {error or name}") from error
+    except (TypeError, ValueError) as error:
+        raise StrategyError(f"strategy.parameters: {name}: {error}") from error
