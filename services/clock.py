@@ -1,7 +1,8 @@
 """The one seam for time. Everything that counts time asks a Clock; only this file reads the wall.
 
-Market time is the wall clock, except at a simulated venue whose clock is stepped: there `sleep` moves the venue's
-clock on, so that days of market pass in a minute. Signatures are always made on the wall clock (docs/adr/0005).
+Market time is the wall clock, except at a simulated venue whose clock is stepped: there `sleep` moves the
+venue's clock on, so that days of market pass in a minute. Signatures are always made on the wall clock
+(docs/adr/0005).
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class MarketClock:
 
     @classmethod
     async def connect(cls, control_url: str) -> "MarketClock":
-        """Read the venue's clock once (`GET {control_url}/clock` -> `{"now_ms", "mode": "wall" | "stepped"}`)."""
+        """Read the venue's clock once: `GET {control_url}/clock`, `{"now_ms", "mode": "wall"|"stepped"}`."""
         async with aiohttp.ClientSession() as session, session.get(f"{control_url}/clock") as reply:
             reply.raise_for_status()
             told = await reply.json()

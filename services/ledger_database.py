@@ -12,7 +12,14 @@ from threading import Event as Pause
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from config.errors import ConfigurationError
 from config.secret import Secret
@@ -85,6 +92,8 @@ class Database:
                 f"the ledger at {self.place} refuses the row: {_first_line(error)}"
             ) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
+            if isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError)):
+                raise error.orig from error  # a value that no ledger takes, not a database that fails
             raise LedgerUnavailable(_unavailable(self.place, error)) from error
 
     def _migrate(self) -> None:

@@ -1,0 +1,44 @@
+"""One ledger for a test: in a SQLite file and, where CRYPTO_BOT_TEST_POSTGRES_URL is set, in PostgreSQL."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from services.ledger import Lease, Ledger
+from tests.services.samples import ACCOUNT, NOW
+
+POSTGRES = "CRYPTO_BOT_TEST_POSTGRES_URL"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'home' / 'ledger.db'}"
+        return
+    if not os.environ.get(POSTGRES):
+        pytest.skip(f"{POSTGRES} is not set")
+    url = make_url(os.environ[POSTGRES])
+    schema = f"test_{uuid4().hex}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    admin.dispose()
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def lease(ledger: Ledger) -> Lease:
+    return ledger.take_lease(ACCOUNT, "host:1", NOW, 60)

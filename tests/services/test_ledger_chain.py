@@ -1,0 +1,129 @@
+"""Whatever is done to the rows behind the ledger's back is found, and named."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from services.ledger import Lease, Ledger, RungRecord
+from tests.services.samples import ACCOUNT, NOW, SYMBOL, client_id, fill, intent, resting, write
+from trading.orders import Event
+
+
+@pytest.fixture
+def written(ledger: Ledger, lease: Lease) -> Ledger:
+    """Two orders, one of them filled, and a certificate: eight events."""
+    resting(ledger, lease, 1)  # events 1 to 3
+    ledger.record_fills(ACCOUNT, [fill(1)], NOW)  # 4
+    ledger.record(ACCOUNT, client_id(1), Event.SEEN_PARTIAL, NOW, filled=Decimal("0.01"))  # 5
+    write(ledger, lease, intent(2))  # 6
+    certificate = RungRecord(
+        ACCOUNT, SYMBOL, "minimal", Decimal("0.001"), {"cycles": 3}, "hanako", NOW, NOW + timedelta(days=30)
+    )
+    ledger.issue_rung(certificate)  # 7
+    ledger.latch(ACCOUNT, "drawdown", "risk", NOW)  # 8
+    return ledger
+
+
+def change(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_an_untouched_ledger_is_proved(written: Ledger) -> None:
+    assert written.verify_chain() is None
+
+
+def test_an_empty_ledger_is_proved(ledger: Ledger) -> None:
+    assert ledger.verify_chain() is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ("UPDATE events SET kind = 'order.refused' WHERE seq = 2", "event 2 .* was changed"),
+        (
+            "UPDATE events SET detail = replace(detail, '0.01', '0.02') WHERE seq = 4",
+            "event 4 .* was changed",
+        ),
+        ("UPDATE events SET account = 'bybit' WHERE seq = 3", "event 3 .* was changed"),
+        ("UPDATE events SET hash = previous_hash WHERE seq = 5", "event 5 .* was changed"),
+        ("UPDATE events SET previous_hash = hash WHERE seq = 5", "event 5 .* does not follow"),
+        ("DELETE FROM events WHERE seq = 3", "event 3 is missing"),
+        ("DELETE FROM events WHERE seq = 1", "event 1 is missing"),
+        ("DELETE FROM events WHERE seq = 8", "event 8 is missing"),
+        ("DELETE FROM events", "event 1 is missing"),
+        (
+            "INSERT INTO events SELECT 9, at, account, subject, kind, detail, hash, hash "
+            "FROM events WHERE seq = 8",
+            "event 9 .* was changed",
+        ),
+        ("DELETE FROM chain_head", "head of the event chain is missing"),
+        ("UPDATE chain_head SET seq = 7", "event 8 was added"),
+    ],
+)
+def test_an_edited_deleted_or_inserted_event_is_found(
+    written: Ledger, ledger_url: str, edit: str, said: str
+) -> None:
+    change(ledger_url, edit)
+    found = written.verify_chain()
+    assert found is not None
+    assert re.search(said, found), found
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ("UPDATE orders SET quantity = '0.02' WHERE id = 1", f"order {client_id(1)} of bitbank is not what"),
+        (
+            "UPDATE orders SET known_ids = '[\"v9\"]' WHERE id = 2",
+            f"order {client_id(2)} of bitbank is not what",
+        ),
+        (
+            "UPDATE orders SET state = 'filled' WHERE id = 1",
+            f"order {client_id(1)} of bitbank does not stand",
+        ),
+        ("UPDATE orders SET is_open = 0 WHERE id = 2", f"order {client_id(2)} of bitbank does not stand"),
+        ("UPDATE orders SET filled = '0' WHERE id = 1", f"order {client_id(1)} of bitbank does not stand"),
+        ("UPDATE orders SET filled = '0.01' WHERE id = 2", f"order {client_id(2)} of bitbank does not stand"),
+        ("DELETE FROM orders WHERE id = 2", f"order {client_id(2)} of bitbank is missing"),
+        ("UPDATE fills SET fee = '0'", "fill BTC/JPY t1 of bitbank is not what was written"),
+        ("UPDATE fills SET fill_id = 't2'", "fill BTC/JPY t1 of bitbank is not what was written"),
+        ("DELETE FROM fills", "fill BTC/JPY t1 of bitbank is missing"),
+        ("UPDATE rungs SET max_quantity = '10'", "rung BTC/JPY of bitbank is not what was written"),
+        ("DELETE FROM rungs", "rung BTC/JPY of bitbank is missing"),
+    ],
+)
+def test_a_row_that_differs_from_its_events_is_found(
+    written: Ledger, ledger_url: str, edit: str, said: str
+) -> None:
+    change(ledger_url, edit)
+    found = written.verify_chain()
+    assert found is not None
+    assert said in found
+
+
+def test_a_fill_that_nobody_recorded_is_found(written: Ledger, ledger_url: str) -> None:
+    columns = (
+        "account, symbol, venue_order_id, side, price, quantity, quote_quantity, fee, fee_currency, "
+        "at, recorded_at"
+    )
+    change(
+        ledger_url,
+        f"INSERT INTO fills (fill_id, event_seq, {columns}) SELECT 'forged', 99, {columns} FROM fills",
+    )
+    assert written.verify_chain() == "a fill has no event (1 have)"
+
+
+def test_a_chain_of_many_events_is_proved_and_its_last_link_counts(ledger: Ledger, ledger_url: str) -> None:
+    ledger.record_fills(ACCOUNT, [fill(number) for number in range(2500)], NOW)
+    assert ledger.verify_chain() is None
+    change(ledger_url, "UPDATE events SET subject = 'x' WHERE seq = 2500")
+    found = ledger.verify_chain()
+    assert found is not None
+    assert found.startswith("event 2500 ")
