@@ -85,13 +85,13 @@ class ExchangeReader(Protocol):
         ...
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
-        """One order, resting or ended. Raises OrderNotFound, no proof by itself: lists lag, records expire."""
+        """One order, resting or ended. Raises OrderNotFound, no proof: lists lag and records expire."""
         ...
 
     async def find_order(
         self, intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]
     ) -> tuple[VenueOrder, ...]:
-        """Orders that may be this intent's: by client order id where there is one, else by fingerprint.
+        """Orders that may be this intent's: by client order id where one is known, else by fingerprint.
 
         `known_ids` are venue order ids that belong to other orders (baseline and ledger) and are left out.
         An empty answer proves nothing before the venue's patience has passed.
