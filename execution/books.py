@@ -69,8 +69,12 @@ async def compare_books(desk: Desk, symbol: str) -> Books:
     """
     instruments = await desk.exchange.instruments()
     new_fills: list[Fill] = []
+    opens = desk.ledger.opening(desk.account) is None
+    if opens:
+        # What was filled before counts as before: on a stepped clock, time would stand still in between.
+        await desk.clock.sleep(0.001)
     reading = await _read(desk, symbol, instruments[symbol])
-    if desk.ledger.opening(desk.account) is None:
+    if opens:
         opening = dict(reading.totals)
         opening.update(
             {COLLATERAL + name: total for name, total in (await desk.exchange.collateral()).items()}
@@ -159,7 +163,7 @@ async def _record_fills_since(desk: Desk, symbol: str) -> tuple[Fill, ...]:
     opened = desk.ledger.opening(desk.account)
     fills = await desk.exchange.fills(symbol, since=_since(desk, symbol))
     # What was before the opening is in the opening.
-    counted = [fill for fill in fills if opened is None or fill.at > opened[1] or _is_ours(desk, fill)]
+    counted = [fill for fill in fills if opened is None or fill.at >= opened[1] or _is_ours(desk, fill)]
     return desk.ledger.record_fills(desk.account, counted, desk.clock.now())
 
 

@@ -7,6 +7,7 @@ held.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -96,15 +97,21 @@ class _Stopping:
     clock: Clock
     seen: set[str] = field(default_factory=set)
     left: dict[str, tuple[VenueOrder, ...]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
 
     @property
     def looks_needed(self) -> int:
         """Empty lists that make a proof; more without the ledger, which tells what is on its way."""
         return 2 if self.ledger is not None else 4
 
+    def told_problems(self) -> tuple[str, ...]:
+        """Each problem once, and how often it came up."""
+        return tuple(
+            text if times == 1 else f"{text} ({times} times)" for text, times in self.problems.items()
+        )
+
     def note(self, doing: str, error: Exception) -> None:
-        self.problems.append(f"{doing}: {error}")
+        self.problems[f"{doing}: {error}"] += 1
         log.warning("%s: %s: %s", self.target.account, doing, error)
 
 
@@ -117,9 +124,10 @@ async def stop_all(
     close_positions: bool = False,
     *,
     home: Path | None = None,
+    latch: bool = True,
 ) -> StopReport:
     """Latch the kill switch of every account, cancel all orders at all venues, and prove by reading that
-    none is left.
+    none is left. A trader that ends by itself leaves the switch as it is (`latch=False`): it places no more.
 
     Works without a ledger (None, or one that does not answer): the latch is then a file under `home`.
     Positions are reported, and closed by reduce-only market orders if `close_positions`. Never raises for
@@ -128,7 +136,7 @@ async def stop_all(
     """
     latched = True
     problems: list[str] = []
-    for target in accounts:
+    for target in accounts if latch else ():
         try:
             problems += set_latch(home, ledger, target.account, reason, by, clock.now())
         except (LedgerUnavailable, OSError) as error:
@@ -151,7 +159,7 @@ async def _stop_one(
     try:
         in_flight = _in_flight(stopping)
         symbols = dict.fromkeys((*target.symbols, *(order.intent.symbol for order in in_flight)))
-        proofs = [await _clear(stopping, symbol) for symbol in symbols]
+        proofs = await asyncio.gather(*(_clear(stopping, symbol) for symbol in symbols))
         verified = all(proofs)
         for symbol in symbols:
             await _write_down(stopping, symbol)
@@ -160,7 +168,7 @@ async def _stop_one(
         )
     except Exception as error:  # a defect at one venue must not keep the others from being reported
         log.exception("%s: the stop failed", target.account)
-        stopping.problems.append(f"the stop itself failed: {type(error).__name__}: {error}")
+        stopping.problems[f"the stop itself failed: {type(error).__name__}: {error}"] += 1
         verified = False
     left = tuple(order for orders in stopping.left.values() for order in orders)
     still_there = {order.venue_order_id for order in left}
@@ -170,7 +178,7 @@ async def _stop_one(
         left=left,
         positions=positions,
         verified=verified,
-        problems=tuple(stopping.problems),
+        problems=stopping.told_problems(),
         flat_as_asked=flat,
     )
 
@@ -189,7 +197,7 @@ async def _clear(stopping: _Stopping, symbol: str) -> bool:
         await stopping.clock.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     if not stopping.left.get(symbol):
-        stopping.problems.append(f"{exchange.name} {symbol}: not proved that no order is left")
+        stopping.problems[f"{exchange.name} {symbol}: not proved that no order is left"] += 1
     return False
 
 

@@ -1,0 +1,242 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from exchanges.errors import AuthenticationError
+from execution.place import PlacementHeld
+from execution.stop import StopReport, StopTarget, kill_switch, stop_all
+from services.ledger import Ledger
+from tests.execution.conftest import Workplace
+from tests.execution.test_latch import DeadLedger
+from tests.execution.venue import PERPETUAL, PRICE, SPOT
+from trading.instruments import Side
+from trading.orders import State
+
+MakeWorkplace = Callable[..., Workplace]
+
+
+async def stop(work: Workplace, *, ledger: Ledger | str | None = "own", close: bool = False) -> StopReport:
+    return await stop_all(
+        [target(work)],
+        work.ledger if ledger == "own" else ledger,  # type: ignore[arg-type]
+        work.clock,
+        "ann",
+        "drill",
+        close,
+        home=work.home,
+    )
+
+
+def target(work: Workplace, *symbols: str) -> StopTarget:
+    return StopTarget(work.venue.name, work.venue, symbols or (SPOT, PERPETUAL), clock=work.clock)
+
+
+async def test_twenty_resting_orders_are_gone_and_proved_gone(work: Workplace) -> None:
+    for number in range(20):
+        await work.place(f"order {number}", price=PRICE - number)
+    report = await stop(work)
+    assert report.clean
+    assert not work.venue.resting()
+    assert len(report.venues[0].cancelled) == 20
+    assert not work.ledger.in_flight("bitbank")
+    assert {order.state for order in work.ledger.orders("bitbank")} == {State.CANCELLED}
+
+
+async def test_nothing_can_be_placed_after_the_stop(work: Workplace) -> None:
+    await stop(work)
+    latch = kill_switch(work.home, work.ledger, "bitbank")
+    assert latch is not None and latch.by == "ann"
+    with pytest.raises(PlacementHeld, match="drill"):
+        await work.place()
+
+
+async def test_an_order_that_the_ledger_does_not_know_is_cancelled_too(work: Workplace) -> None:
+    number = work.venue.by_hand()
+    report = await stop(work)
+    assert report.clean and report.venues[0].cancelled == (number,)
+    assert not work.venue.resting()
+
+
+async def test_orders_in_a_symbol_that_is_no_longer_configured_are_cancelled_too(work: Workplace) -> None:
+    await work.place(symbol=PERPETUAL)
+    report = await stop_all([target(work, SPOT)], work.ledger, work.clock, "ann", "drill", home=work.home)
+    assert report.clean
+    assert not work.venue.resting()
+
+
+async def test_failing_cancels_are_repeated_with_growing_pauses(work: Workplace) -> None:
+    await work.place()
+    work.venue.cancel_all_fails = 3
+    work.venue.cancelling.extend(["fail"] * 3)
+    report = await stop(work)
+    assert report.clean
+    assert any("502" in problem for problem in report.venues[0].problems)
+
+
+async def test_an_order_that_cannot_be_cancelled_is_reported_as_left(work: Workplace) -> None:
+    await work.place()
+    work.venue.cancel_all_fails = 1000
+    work.venue.cancelling.extend(["fail"] * 1000)
+    report = await stop(work)
+    assert not report.clean
+    assert [told.venue_order_id for told in report.venues[0].left] == ["1000"]
+    assert work.venue.requests["cancel_all"] <= 2 * 14  # bounded, in each of the two symbols
+    assert any("times)" in problem for problem in report.venues[0].problems)
+
+
+async def test_a_list_that_cannot_be_read_proves_nothing(work: Workplace) -> None:
+    await work.place()
+    work.venue.list_fails = 1000
+    report = await stop(work)
+    assert not work.venue.resting()  # cancelled all the same
+    assert not report.clean and not report.venues[0].verified
+
+
+async def test_one_empty_list_is_not_taken_for_proof(work: Workplace) -> None:
+    await work.place()
+    work.venue.visible_after = 0.4  # accepted a moment ago, in no list yet
+    work.venue.cancel_all_fails = 1
+    assert (await stop(work)).clean
+    assert not work.venue.resting()
+
+
+async def test_an_order_on_its_way_is_waited_for_and_cancelled(work: Workplace) -> None:
+    work.venue.placing.append("lost_ack")
+    await work.place()
+    work.venue.visible_after = 20.0
+    assert (await stop(work)).clean
+    assert not work.venue.resting()
+
+
+async def test_at_bitflyer_an_order_of_unknown_outcome_keeps_the_stop_from_being_clean(
+    workplace: MakeWorkplace,
+) -> None:
+    work = workplace(name="bitflyer")
+    work.venue.placing.append("lost_request")
+    await work.place()
+    report = await stop(work)
+    assert not report.clean
+    assert any("not proved" in problem for problem in report.venues[0].problems)
+
+
+@pytest.mark.parametrize("ledger", [None, DeadLedger()])
+async def test_without_a_ledger_everything_is_cancelled_and_a_file_holds_the_latch(
+    work: Workplace, ledger: Ledger | None
+) -> None:
+    await work.place()
+    report = await stop(work, ledger=ledger)
+    assert report.clean and report.latched
+    assert not work.venue.resting()
+    with pytest.raises(PlacementHeld, match="drill"):
+        await work.place("two")
+
+
+async def test_a_stop_that_could_not_latch_is_not_clean(work: Workplace) -> None:
+    await work.place()
+    report = await stop_all([target(work)], None, work.clock, "ann", "drill")
+    assert not work.venue.resting()
+    assert not report.latched and not report.clean
+
+
+async def test_one_venue_that_fails_hides_none_of_the_others(workplace: MakeWorkplace) -> None:
+    good, refusing, broken = workplace(), workplace(name="bybit"), workplace(name="okcoinjp")
+    for work in (good, refusing, broken):
+        await work.place()
+
+    async def refuses(*_: object) -> None:
+        raise AuthenticationError("bybit", "key expired")
+
+    async def breaks(*_: object) -> None:
+        raise TypeError("a defect")
+
+    refusing.venue.open_orders = refuses  # type: ignore[assignment, method-assign]
+    refusing.venue.cancel_all = refuses  # type: ignore[assignment, method-assign]
+    broken.venue.open_orders = breaks  # type: ignore[assignment, method-assign]
+    report = await stop_all(
+        [target(work) for work in (refusing, broken, good)],
+        good.ledger,
+        good.clock,
+        "ann",
+        "drill",
+        home=good.home,
+    )
+    verified = {venue.account: venue.verified for venue in report.venues}
+    assert verified == {"bybit": False, "okcoinjp": False, "bitbank": True}
+    assert not good.venue.resting()
+    assert any("TypeError" in problem for problem in report.venues[1].problems)
+    assert not report.clean
+
+
+async def test_a_fill_during_the_stop_is_in_the_ledger(work: Workplace) -> None:
+    await work.reconcile()
+    await work.place("one")
+    await work.place("two", price=PRICE - 1)
+    real = work.venue.cancel_all
+
+    async def fills_first(symbol: str) -> None:
+        if work.venue.resting(symbol):
+            work.venue.fill("1000")
+            work.venue.fill("1001", Decimal("0.001"))
+        await real(symbol)
+
+    work.venue.cancel_all = fills_first  # type: ignore[method-assign]
+    assert (await stop(work)).clean
+    states = {order.venue_order_id: (order.state, order.filled) for order in work.ledger.orders("bitbank")}
+    assert states == {
+        "1000": (State.FILLED, Decimal("0.002")),
+        "1001": (State.CANCELLED, Decimal("0.001")),
+    }
+    assert (await work.reconcile()).is_clean
+
+
+async def test_positions_are_reported_and_left_unless_asked(work: Workplace) -> None:
+    work.venue.placing.append("fill")
+    await work.place(symbol=PERPETUAL)
+    report = await stop(work)
+    assert report.clean
+    assert [held.signed_quantity for held in report.venues[0].positions] == [Decimal("0.002")]
+
+
+@pytest.mark.parametrize("side", list(Side))
+async def test_positions_are_closed_when_asked_and_the_books_still_add_up(
+    work: Workplace, side: Side
+) -> None:
+    await work.reconcile(PERPETUAL)
+    work.venue.placing.append("fill")
+    await work.place(symbol=PERPETUAL, side=side)
+    work.ledger.release_lease(work.desk.lease)  # the trader has ended
+    report = await stop(work, close=True)
+    assert report.clean and report.venues[0].positions == ()
+    assert all(booked.reduce_only for number, booked in work.venue.booked.items() if number != "1000")
+    work.restart()
+    assert (await work.reconcile(PERPETUAL)).is_clean
+
+
+async def test_positions_are_closed_even_when_the_trader_holds_the_account(work: Workplace) -> None:
+    work.venue.placing.append("fill")
+    await work.place(symbol=PERPETUAL)
+    work.ledger.renew_lease(work.desk.lease, work.clock.now().replace(year=2100), 60)
+    report = await stop(work, close=True)
+    assert report.clean
+    assert any("without a line in the ledger" in problem for problem in report.venues[0].problems)
+    assert len(work.venue.booked) == 2
+
+
+async def test_a_closing_order_without_an_answer_is_not_sent_a_second_time(work: Workplace) -> None:
+    work.venue.placing.append("fill")
+    await work.place(symbol=PERPETUAL)
+    work.ledger.release_lease(work.desk.lease)
+    work.venue.placing.append("lost_request")
+    work.venue.requests.clear()
+    report = await stop(work, close=True)
+    assert work.venue.requests["place"] == 1
+    assert not report.clean and len(report.venues[0].positions) == 1
+
+
+def test_the_stop_imports_neither_prefect_nor_ccxt_nor_pandas() -> None:
+    program = "import sys, execution.stop; print({'prefect', 'ccxt', 'pandas'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
