@@ -59,8 +59,12 @@ def read_candles(path: Path) -> list[Candle]:
     for before, after in pairwise(bars):
         if after.open_ms <= before.open_ms:
             raise ValueError(
-                f"{path}: found {after.open_ms} after {before.open_ms}; needed are rising timestamps"
+                f"{path}: found timestamp {after.open_ms} after {before.open_ms}; needed are rising ones"
             )
+    while bars and not bars[0].volume:  # no price is known before the first trade
+        bars.pop(0)
+    if not bars:
+        raise ValueError(f"{path}: found no traded volume; needed is a row with volume > 0")
     return bars
 
 

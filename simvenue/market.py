@@ -115,13 +115,8 @@ class Market:
 
     def reaches(self, minute_ms: int) -> tuple[Decimal, Decimal] | None:
         """Give (low, high) of one minute, later prints included; None without a trade."""
-        candle = self.source.at(minute_ms)
-        if candle is None:
-            return None
-        if not self._moves:
-            return candle.low, candle.high
-        prices = [trade.price for trade in self._tape(minute_ms)]
-        return (min(prices), max(prices)) if prices else None
+        candle = self._whole(minute_ms)
+        return None if candle is None else (candle.low, candle.high)
 
     def move(self, price: Decimal) -> None:
         """Put the market at `price` now, with one print there; it goes on from there."""
@@ -129,7 +124,6 @@ class Market:
         factor = self._factor(now) * price / self.last
         self._moves.append(Move(now, price, factor))
         self._tapes.pop(now // MINUTE * MINUTE, None)
-        self._bars = {key: bar for key, bar in self._bars.items() if key[1] + key[0] * 1000 <= now}
         self._eaten.clear()
 
     def _factor(self, at_ms: int) -> Decimal:
@@ -165,7 +159,7 @@ class Market:
     def _moved(self, prints: list[Trade], minute_ms: int) -> list[Trade]:
         """Scale the prints as the moves by hand demand, and put the prints of the moves between them."""
         moves = [move for move in self._moves if minute_ms <= move.at < minute_ms + MINUTE]
-        factor, tick = self._factor(minute_ms - 1), self.pair.tick
+        factor = self._factor(minute_ms - 1)
         next_id = minute_ms // MINUTE * IDS_A_MINUTE
         result: list[Trade] = []
         for trade in [*prints, None]:
@@ -175,8 +169,8 @@ class Market:
                 result.append(Trade(next_id, side, move.price, self.pair.min_quantity, move.at))
                 factor, next_id = move.factor, next_id + 1
             if trade is not None:
-                price = max(tick, (trade.price * factor / tick).to_integral_value() * tick)
-                result.append(trade if factor == 1 else trade._replace(price=price))
+                price = trade.price if factor == 1 else self._scaled(trade.price, factor)
+                result.append(trade._replace(price=price))
                 next_id = trade.id + 1
         return result
 
@@ -213,17 +207,20 @@ class Market:
         key = ((end_ms - start_ms) // 1000, start_ms)
         if end_ms <= now and key in self._bars:
             return self._bars[key]
-        parts = list(self._parts(start_ms, end_ms, now))
-        bar = None
-        if parts:
-            high, low = max(part.high for part in parts), min(part.low for part in parts)
-            volume = sum((part.volume for part in parts), Decimal(0))
-            bar = Bar(start_ms, parts[0].open, high, low, parts[-1].close, volume, end_ms <= now)
+        bar = self._joined(start_ms, end_ms, now)
         if end_ms <= now:
             if len(self._bars) >= BARS_KEPT:
                 self._bars.clear()
             self._bars[key] = bar
         return bar
+
+    def _joined(self, start_ms: int, end_ms: int, now: int) -> Bar | None:
+        parts = list(self._parts(start_ms, end_ms, now))
+        if not parts:
+            return None
+        high, low = max(part.high for part in parts), min(part.low for part in parts)
+        volume = sum((part.volume for part in parts), Decimal(0))
+        return Bar(start_ms, parts[0].open, high, low, parts[-1].close, volume, end_ms <= now)
 
     def _parts(self, start_ms: int, end_ms: int, now: int) -> Iterator[Candle | Bar]:
         """Cut a span into closed hours where it has them, and minutes elsewhere."""
@@ -242,23 +239,36 @@ class Market:
                 yield part
 
     def _minute(self, minute_ms: int, now: int) -> Candle | None:
-        running = minute_ms + MINUTE > now
-        if not running and not self._moves:
-            candle = self.source.at(minute_ms)
+        if minute_ms + MINUTE <= now:
+            candle = self._whole(minute_ms)
             return candle if candle is not None and candle.volume > 0 else None
-        prints = self._shown(minute_ms)
-        if not prints:
-            return None
-        prices = [trade.price for trade in prints]
-        volume = sum((trade.size for trade in prints), Decimal(0))
-        return Candle(minute_ms, prices[0], max(prices), min(prices), prices[-1], volume)
+        return _summed(minute_ms, self._shown(minute_ms))
+
+    def _whole(self, minute_ms: int) -> Candle | None:
+        """Give one minute to its end, as the moves by hand up to now leave it."""
+        candle = self.source.at(minute_ms)
+        if not self._moves:
+            return candle
+        if any(minute_ms <= move.at < minute_ms + MINUTE for move in self._moves):
+            return _summed(minute_ms, self._tape(minute_ms))
+        factor = self._factor(minute_ms)
+        if candle is None or factor == 1:
+            return candle
+        prices = [
+            self._scaled(price, factor) for price in (candle.open, candle.high, candle.low, candle.close)
+        ]
+        return Candle(minute_ms, prices[0], prices[1], prices[2], prices[3], candle.volume)
+
+    def _scaled(self, price: Decimal, factor: Decimal) -> Decimal:
+        tick = self.pair.tick
+        return max(tick, (price * factor / tick).to_integral_value() * tick)
 
     def ticker(self) -> Ticker:
         """Give last, best bid and ask, and the figures of the 24 hours up to now."""
         now = self._now()
         minute = now // MINUTE * MINUTE
         last = self.last_trade()
-        day = self._day(minute - 24 * HOUR + MINUTE, minute + MINUTE)
+        day = self._joined(minute - 24 * HOUR + MINUTE, minute + MINUTE, now)
         bids, asks = self.book(1)
         bid, ask = (bids[0] if bids else None), (asks[0] if asks else None)
         return Ticker(
@@ -272,20 +282,6 @@ class Market:
             day.low if day else last.price,
             day.volume if day else Decimal(0),
             last.at,
-        )
-
-    def _day(self, start_ms: int, end_ms: int) -> Bar | None:
-        parts = list(self._parts(start_ms, end_ms, self._now()))
-        if not parts:
-            return None
-        return Bar(
-            start_ms,
-            parts[0].open,
-            max(part.high for part in parts),
-            min(part.low for part in parts),
-            parts[-1].close,
-            sum((part.volume for part in parts), Decimal(0)),
-            False,
         )
 
     # --- the book -----------------------------------------------------------------------------------------
@@ -332,6 +328,14 @@ class Market:
         """Take `quantity` from a level; it comes back with the next market minute (wall clock: 5 s)."""
         key = (side, price)
         self._eaten[key] = self._eaten.get(key, Decimal(0)) + quantity
+
+
+def _summed(minute_ms: int, prints: list[Trade]) -> Candle | None:
+    if not prints:
+        return None
+    prices = [trade.price for trade in prints]
+    volume = sum((trade.size for trade in prints), Decimal(0))
+    return Candle(minute_ms, prices[0], max(prices), min(prices), prices[-1], volume)
 
 
 def _at(event: Trade | Move) -> int:
