@@ -1,11 +1,11 @@
 """bitFlyer's account calls: balances, collateral, CFD lots, histories (docs/venues.md#bitflyer)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from simvenue.bitflyer_replies import Parameters, invalid, iso, iso_jst, page, product_of
+from simvenue.bitflyer_history import balance_rows
+from simvenue.bitflyer_replies import Parameters, invalid, iso, page, product_of
 from simvenue.values import Fill, Pair
 from simvenue.venue import Venue
 
@@ -116,18 +116,18 @@ class BitflyerAccount:
         return rows
 
     def balance_history(self, parameters: Parameters) -> list[dict[str, Any]]:
-        """List what spot trades did to one currency (JPY when left out), newest first."""
+        """List what trades and transfers did to one currency (JPY when left out), newest first."""
         currency = str(parameters.get("currency_code") or "JPY").upper()
         if currency not in self._currencies():
             raise invalid("currency_code")
-        return page(reversed(list(self._moves(currency))), parameters)
+        return page(reversed(balance_rows(self._venue, currency)), parameters)
 
     def collateral_history(self, parameters: Parameters) -> list[dict[str, Any]]:
         """List what closing positions did to the collateral, newest first."""
         held = self._venue.spec.collateral.get("JPY", ZERO)
         rows = []
         for fill in self._venue.fills:
-            if fill.realised or (fill.fee and self._pair(fill).kind == "perpetual"):
+            if fill.realised:
                 change = fill.realised - fill.fee
                 held += change
                 row = {
@@ -157,38 +157,3 @@ class BitflyerAccount:
 
     def _perpetuals(self) -> list[Pair]:
         return [pair for pair in self._venue.spec.pairs if pair.kind == "perpetual"]
-
-    def _pair(self, fill: Fill) -> Pair:
-        pair = self._venue.pair(fill.order.symbol)
-        if pair is None:
-            raise LookupError(f"fill {fill.id} names a pair that this venue lacks: {fill.order.symbol}")
-        return pair
-
-    def _moves(self, currency: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        balance = self._venue.spec.opening.get(currency, ZERO)
-        for fill in self._venue.fills:
-            pair = self._pair(fill)
-            if pair.kind == "perpetual" or currency not in (pair.base, pair.quote):
-                continue
-            sign = 1 if fill.order.side == "buy" else -1
-            is_base = currency == pair.base
-            amount = sign * fill.quantity if is_base else -sign * fill.quote
-            commission = fill.fee if fill.fee_currency == currency else ZERO
-            balance += amount - commission
-            yield (
-                int(fill.id),
-                {
-                    "id": int(fill.id),
-                    "trade_date": iso_jst(fill.at),
-                    "event_date": iso(fill.at, milliseconds=True),
-                    "product_code": pair.venue_symbol,
-                    "currency_code": currency,
-                    "trade_type": fill.order.side.upper(),
-                    "price": fill.price,
-                    "amount": amount,
-                    "quantity": sign * fill.quantity,
-                    "commission": commission,
-                    "balance": balance,
-                    "order_id": fill.order.id,
-                },
-            )

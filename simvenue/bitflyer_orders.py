@@ -1,6 +1,6 @@
 """bitFlyer's order calls: send, cancel, list orders and own executions (docs/venues.md#bitflyer)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -66,14 +66,14 @@ class BitflyerOrders:
     def cancel(self, parameters: Parameters) -> None:
         """Ask for one order's end; silent also when it has ended already."""
         pair = product_of(self._venue, parameters, default=None)
-        by_acceptance = parameters.get("child_order_acceptance_id")
-        by_order = parameters.get("child_order_id")
-        if (by_acceptance is None) == (by_order is None):
+        if (parameters.get("child_order_acceptance_id") is None) == (
+            parameters.get("child_order_id") is None
+        ):
             raise invalid("order id: give child_order_id or child_order_acceptance_id")
-        found = [order for order in self._orders(pair) if _is_named(order, by_order, by_acceptance)]
-        if not found:
+        order = next(self._orders(pair, parameters), None)
+        if order is None:
             raise BitflyerRefusal(ORDER_NOT_FOUND, "Order not found")
-        self._end(found[0])
+        self._end(order)
 
     def cancel_all(self, parameters: Parameters) -> None:
         """Ask for the end of every order of a product."""
@@ -93,22 +93,15 @@ class BitflyerOrders:
         if parameters.get("parent_order_id"):
             return []  # no parent order can exist here
         paged = parameters.get("before") is not None or parameters.get("after") is not None
-        by_order, by_acceptance = (
-            parameters.get("child_order_id"),
-            parameters.get("child_order_acceptance_id"),
-        )
         active: list[Order] = []
         ended: list[Order] = []
         if state in (None, "ACTIVE") and not paged:
-            resting = reversed(self._venue.open_orders(pair.symbol))
-            active = [order for order in resting if _is_named(order, by_order, by_acceptance)]
+            active = [order for order in self._orders(pair, parameters) if order.is_open]
         if state != "ACTIVE":
             rows = (
                 (FIRST_ROW_ID + order.number, order)
-                for order in self._orders(pair)
-                if not order.is_open
-                and state in (None, STATES[order.status])
-                and _is_named(order, by_order, by_acceptance)
+                for order in self._orders(pair, parameters)
+                if not order.is_open and state in (None, STATES[order.status])
             )
             ended = page(rows, parameters)
         return [_order_row(pair, order) for order in active[: count_of(parameters)] + ended]
@@ -116,15 +109,11 @@ class BitflyerOrders:
     def executions(self, parameters: Parameters) -> list[dict[str, Any]]:
         """List the account's own executions of a product, newest first."""
         pair = product_of(self._venue, parameters)
-        by_order, by_acceptance = (
-            parameters.get("child_order_id"),
-            parameters.get("child_order_acceptance_id"),
-        )
-        rows = (
-            (int(fill.id), fill)
-            for fill in reversed(self._venue.fills)
-            if fill.order.symbol == pair.symbol and _is_named(fill.order, by_order, by_acceptance)
-        )
+        if parameters.get("child_order_acceptance_id") or parameters.get("child_order_id"):
+            fills = [fill for order in self._orders(pair, parameters) for fill in self._venue.fills_of(order)]
+        else:
+            fills = self._venue.fills
+        rows = ((int(fill.id), fill) for fill in reversed(fills) if fill.order.symbol == pair.symbol)
         return [_execution_row(fill) for fill in page(rows, parameters)]
 
     def parent_orders(self, parameters: Parameters) -> list[dict[str, Any]]:
@@ -138,8 +127,19 @@ class BitflyerOrders:
 
     # -- the parts
 
-    def _orders(self, pair: Pair) -> Iterator[Order]:
-        return (order for order in reversed(self._venue.orders) if order.symbol == pair.symbol)
+    def _orders(self, pair: Pair, parameters: Parameters) -> Iterator[Order]:
+        """Go through the product's orders, newest first; through one where the parameters name one."""
+        by_acceptance, by_order = (
+            parameters.get("child_order_acceptance_id"),
+            parameters.get("child_order_id"),
+        )
+        orders: Iterable[Order] = reversed(self._venue.orders)
+        if by_acceptance is not None:
+            named = self._venue.order_by_id(str(by_acceptance))
+            orders = [] if named is None else [named]
+        for order in orders:
+            if order.symbol == pair.symbol and by_order in (None, child_order_id(order)):
+                yield order
 
     def _end(self, order: Order) -> None:
         try:
@@ -197,12 +197,6 @@ class BitflyerOrders:
     def _is_above(self, request: OrderRequest) -> bool:
         last = self._venue.market(request.symbol).ticker().last
         return request.price is not None and request.price > last
-
-
-def _is_named(order: Order, by_order: str | None, by_acceptance: str | None) -> bool:
-    if by_acceptance is not None and order.id != by_acceptance:
-        return False
-    return by_order is None or child_order_id(order) == by_order
 
 
 def _order_row(pair: Pair, order: Order) -> dict[str, Any]:

@@ -142,6 +142,15 @@ class Fill:
     realised: Decimal = Decimal(0)  # perpetual: profit booked by this fill, in quote
 
 
+class Deposit(NamedTuple):
+    """One change of a balance by hand; negative = taken out. `after_fills` fills came before it."""
+
+    asset: str
+    change: Decimal
+    at: int
+    after_fills: int
+
+
 class Candle(NamedTuple):
     """One bar; `open_ms` is where it begins."""
 

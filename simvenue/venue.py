@@ -21,6 +21,7 @@ from simvenue.values import (
     AlreadyEnded,
     Bar,
     Candle,
+    Deposit,
     Fill,
     Level,
     Order,
@@ -83,6 +84,7 @@ class Venue:
         self.requests = RequestCounts()
         self.orders: list[Order] = []
         self.fills: list[Fill] = []
+        self.deposits: list[Deposit] = []
         self.order_id_maker: Callable[[Order], str] = lambda order: str(order.number)
         self.fill_id_maker: Callable[[int, Order, int], str] = lambda number, order, at: str(number)
         self._now = clock.now_ms()
@@ -385,6 +387,7 @@ class Venue:
         if self._account.free.get(asset, ZERO) + change < 0:
             raise ValueError(f"{asset}: only {plain(self._account.free.get(asset, ZERO))} is free")
         self._account.change(asset, change)
+        self.deposits.append(Deposit(asset, change, self._now, len(self.fills)))
 
     def move_price(self, symbol: str, price: Decimal) -> None:
         """Move a market to `price`, filling what rests on the way; it goes on from there."""
