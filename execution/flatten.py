@@ -4,13 +4,15 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from config.settings import ExecutionSettings
 from exchanges.errors import VenueError
 from execution.desk import Desk, see_through
+from execution.follow import follow
 from execution.place import send_once, write_down
 from services.clock import Clock, WallClock
 from services.ledger import LeaseLost, Ledger, LedgerUnavailable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 RUNG = "emergency_stop"
 _LOOKS = 5
 _LEASE_SECONDS = 60.0
+_FOLLOW_SECONDS = 4.0
 
 Note = Callable[[str, Exception], None]
 
@@ -80,13 +83,14 @@ async def _close(
         reduce_only=True,
         target_quantity=Decimal(0),
     )
-    desk = _desk(target, ledger, clock, by, note)
-    if desk is not None and _written_down(desk, intent, note):
-        try:
-            await see_through(send_once(desk, intent))
-        except LedgerUnavailable as error:
-            note(f"writing down the closing of {position.symbol}", error)
-        return
+    with _desk(target, ledger, clock, by, note) as desk:
+        if desk is not None and _written_down(desk, intent, note):
+            try:
+                order = await see_through(send_once(desk, intent))
+                await follow(desk, order, _FOLLOW_SECONDS)
+            except (LedgerUnavailable, VenueError) as error:
+                note(f"following the closing of {position.symbol}", error)
+            return
     # The trader holds the account, or the ledger does not answer: being flat comes first. One request all
     # the same; the next reconcile finds its fill and reports it as foreign.
     try:
@@ -95,18 +99,29 @@ async def _close(
         note(f"closing of {position.symbol}", error)
 
 
-def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note) -> Desk | None:
-    if ledger is None:
-        return None
-    lease = target.lease
-    try:
-        if lease is None:
+@contextlib.contextmanager
+def _desk(
+    target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note
+) -> Iterator[Desk | None]:
+    """A desk that may write: with the trader's own lease, else with one taken for the moment; or None."""
+    lease, taken = target.lease, None
+    if ledger is not None and lease is None:
+        try:
             holder = f"emergency stop by {by}"
-            lease = ledger.take_lease(target.account, holder, WallClock().now(), _LEASE_SECONDS)
-    except (LeaseLost, LedgerUnavailable) as error:
-        note("closing without a line in the ledger", error)
-        return None
-    return Desk(target.account, target.exchange, ledger, clock, lease, ExecutionSettings())
+            lease = taken = ledger.take_lease(target.account, holder, WallClock().now(), _LEASE_SECONDS)
+        except (LeaseLost, LedgerUnavailable) as error:
+            note("closing without a line in the ledger", error)
+    if ledger is None or lease is None:
+        yield None
+        return
+    try:
+        yield Desk(target.account, target.exchange, ledger, clock, lease, ExecutionSettings())
+    finally:
+        if taken is not None:
+            try:
+                ledger.release_lease(taken)
+            except LedgerUnavailable as error:
+                note("giving the account back", error)
 
 
 def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:
