@@ -151,6 +151,7 @@ class LadderSettings(Strict):
         description="rising fractions of the target size, e.g. [0.25, 0.5, 1]",
     )
     certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again")
+    review_cycles: int = Field(60, ge=1, description="trading cycles between two reviews of the rung")
     simulated_approves_itself: bool = Field(
         True, description="true or false: simulated venues need no human; live ones always do"
     )

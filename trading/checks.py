@@ -32,3 +32,12 @@ class StageReport:
     @property
     def failures(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.passed)
+
+
+class CheckFailed(Exception):
+    """A safety step did not pass; `report` holds every check, the text those that failed."""
+
+    def __init__(self, report: StageReport) -> None:
+        self.report = report
+        told = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
+        super().__init__(f"{report.stage} at {report.exchange} failed: {told or 'nothing was checked'}")

@@ -1,0 +1,73 @@
+"""`crypto-bot check`: the first rungs, one exchange after the other, each step a flow run."""
+
+import asyncio
+from collections.abc import Sequence
+
+from cli.output import console, print_json, print_table
+from cli.prefect_server import prefect_api
+from cli.running import run_until_stopped
+from cli.settings import current_settings
+from cli.venues import venues_if_needed
+from trading.checks import CheckFailed, StageReport
+
+
+def run_checks(exchanges: Sequence[str], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
+    """Run the stages at each exchange; exit status 0 when all passed, 1 when one did not."""
+    settings = current_settings()
+    reports: list[StageReport] = []
+    with venues_if_needed(settings, exchanges), prefect_api(settings.home):
+        run_until_stopped(lambda stop: _check(exchanges, stages, reports, stop))
+    passed = len(reports) == len(exchanges) * len(stages) and all(report.passed for report in reports)
+    if as_json:
+        print_json({"passed": passed, "reports": [_told(report) for report in reports]})
+    else:
+        _show(reports, verbose=verbose)
+    return 0 if passed else 1
+
+
+async def _check(
+    exchanges: Sequence[str], stages: Sequence[str], reports: list[StageReport], stop: asyncio.Event
+) -> int:
+    from flows.compatibility import compatibility
+    from flows.minimal_order import minimal_order
+    from flows.read_only import read_only
+
+    flows = {"compatibility": compatibility, "read_only": read_only, "minimal_order": minimal_order}
+    for exchange in exchanges:
+        for stage in stages:
+            if stop.is_set():
+                return 1
+            try:
+                reports.append(await flows[stage](exchange))
+            except CheckFailed as failed:
+                # The steps build on each other: what comes after a failure would only repeat it.
+                reports.append(failed.report)
+                break
+    return 0
+
+
+def _told(report: StageReport) -> dict[str, object]:
+    return {
+        "exchange": report.exchange,
+        "stage": report.stage,
+        "symbol": report.symbol,
+        "passed": report.passed,
+        "checks": report.checks,
+    }
+
+
+def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
+    for report in reports:
+        shown = report.checks if verbose else report.failures
+        verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
+        console.print(
+            f"{report.exchange} {report.stage}: {verdict}, "
+            f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks"
+        )
+        if shown:
+            print_table(
+                f"{report.exchange} {report.stage}",
+                ("check", "passed", "seen"),
+                [(check.name, "yes" if check.passed else "NO", check.detail) for check in shown],
+                "",
+            )

@@ -1,0 +1,332 @@
+"""`crypto-bot demo`: everything embedded. Simulated venues, the whole ladder, trading, and the audit of the books."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.output import cell, console, print_json, print_table, remarks
+from cli.prefect_server import PrefectServer, prefect_server
+from cli.running import run_until_stopped
+from cli.settings import current_settings
+from cli.trader import cycle_pace, leave, run_cycles
+from config.errors import ConfigurationError
+from config.loader import DEMO_FILE
+from config.settings import Settings
+from services.simulated import RunningVenue, simulated_venues
+from trading.cycle import CycleReport
+from trading.money import ZERO, plain
+
+if TYPE_CHECKING:
+    from tasks.session import Session, TradingSession
+    from trading.audit import AuditReport
+
+_MOST_LADDER_CYCLES = 60
+_SHOWN = {
+    "rung reached": "rung",
+    "trading cycles": "cycles",
+    "orders": "orders",
+    "fills": "fills",
+    "refused orders": "refusals",
+    "unresolved orders": "unresolved",
+    "duplicate orders": "duplicates",
+    "differences": "differences",
+    "requests": "requests",
+    "refused for rate": "rate_limit_breaches",
+}
+
+
+@dataclass(frozen=True)
+class VenueResult:
+    """What the demo came to at one exchange; amounts in the quote currency."""
+
+    rung: str
+    cycles: int
+    orders: int
+    fills: int
+    refusals: int
+    unresolved: int
+    duplicates: int
+    differences: int
+    requests: int
+    rate_limit_breaches: int
+    peak_requests_per_minute: int
+    budget_per_minute: int
+    pnl: Decimal
+    quote: str
+    found: tuple[str, ...]  # the differences in words
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.unresolved or self.duplicates or self.differences or self.rate_limit_breaches)
+
+
+def run_demo(
+    *, exchanges: Sequence[str], candles: Path | None, cycles: int, seed: int, keep_ui: bool, as_json: bool
+) -> int:
+    """Run the demo under <home>/demo; exit status 0 when every venue's books and ours agree."""
+    began = time.monotonic()
+    home = current_settings().home / "demo"
+    if candles is not None and not candles.is_file():
+        raise ConfigurationError(f"--candles {candles}: there is no such file")
+    with _fresh_home(home):
+        os.environ["CRYPTO_BOT_HOME"] = str(home)
+        os.environ["CRYPTO_BOT_CONFIG"] = str(DEMO_FILE)
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+        settings = current_settings()
+        words = ["--clock", "stepped", "--seed", str(seed)]
+        words += ["--candles", str(candles)] if candles is not None else []
+        remarks.print(
+            f"{len(exchanges)} simulated venues and a Prefect server are starting; state is in {home}"
+        )
+        with (
+            prefect_server(home / "prefect") as server,
+            simulated_venues(home, {name: words for name in exchanges}) as venues,
+        ):
+            results: dict[str, VenueResult] = {}
+            counts: dict[str, int] = {}
+            demo = _Demo(settings, venues, server, cycles, results, counts)
+            status = run_until_stopped(demo.run)
+            seconds = round(time.monotonic() - began, 1)
+            _print(results, counts, seconds, as_json=as_json)
+            if keep_ui and status == 0:
+                remarks.print(f"Prefect's UI: {server.ui} (Ctrl+C ends)")
+                with contextlib.suppress(KeyboardInterrupt):
+                    server.process.wait()
+        if not as_json:
+            console.print(
+                "to look at these runs in Prefect's UI (http://127.0.0.1:4200): "
+                f"PREFECT_HOME={home / 'prefect'} {Path(sys.executable).with_name('prefect')} server start"
+            )
+    return status
+
+
+class _Demo:
+    """One demo under way. A class for what all venues share; nothing outlives `run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        venues: dict[str, RunningVenue],
+        server: PrefectServer,
+        cycles: int,
+        results: dict[str, VenueResult],
+        counts: dict[str, int],
+    ) -> None:
+        self.settings = settings
+        self.venues = venues
+        self.server = server
+        self.cycles = cycles
+        self.results = results
+        self.counts = counts
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Take every venue up the ladder and trade; returns the exit status."""
+        import flows.trading_cycle  # noqa: F401  the heavy imports, while the server starts
+
+        await asyncio.to_thread(self.server.wait_until_up)
+        columns = (
+            TextColumn("{task.fields[exchange]:<9} {task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=remarks, transient=False) as progress:
+            await asyncio.gather(*(self._venue(name, progress, stop) for name in self.venues))
+        self.counts.update(await _count_runs())
+        clean = len(self.results) == len(self.venues) and all(each.is_clean for each in self.results.values())
+        return 0 if clean and not self.counts["failed_runs"] and not stop.is_set() else 1
+
+    async def _venue(self, exchange: str, progress: Progress, stop: asyncio.Event) -> None:
+        from flows.compatibility import compatibility
+        from flows.minimal_order import minimal_order
+        from flows.read_only import read_only
+        from flows.ramp_up import ramp_up
+        from tasks.session import reading, trading
+
+        bar = progress.add_task("waiting for the market", total=self.cycles, exchange=exchange)
+
+        def note(what: str, **more: Any) -> None:
+            progress.update(bar, description=what, **more)
+
+        async with reading(exchange, self.settings) as reader:
+            await _wait_for_open_market(reader)
+            note("compatibility")
+            await compatibility(exchange)
+            note("read_only")
+            await read_only(exchange)
+        async with trading(exchange, self.settings) as here:
+            note("minimal_order")
+            await minimal_order(exchange)
+            await ramp_up(exchange)
+            pace = cycle_pace(self.settings, await _market_seconds_left(self.venues[exchange]), self.cycles)
+            await self._climb_and_trade(here, stop, pace, note)
+            note("audit")
+            await leave(here)
+            self.results[exchange] = await _audit(here, self.venues[exchange])
+            note(f"done, on {self.results[exchange].rung}")
+
+    async def _climb_and_trade(
+        self, here: "TradingSession", stop: asyncio.Event, pace: float, note: Any
+    ) -> None:
+        """Cycles up the ladder, then `cycles` more at its top."""
+        from trading.stages import rungs
+
+        top = rungs(here.settings.ladder.ramp_steps)[-1]
+        at_top = 0
+
+        def told(report: CycleReport) -> None:
+            nonlocal at_top
+            if report.rung == top:
+                at_top += 1
+                note(f"trading at {top}", completed=at_top)
+            else:
+                note(f"ladder: {report.rung}")
+
+        most = self.cycles + _MOST_LADDER_CYCLES
+        await run_cycles(
+            here,
+            stop,
+            api=self.server.api,
+            pace_seconds=pace,
+            told=told,
+            enough=lambda done: at_top >= self.cycles or done >= most,
+        )
+
+
+async def _audit(here: "TradingSession", venue: RunningVenue) -> VenueResult:
+    """Settle for the last time, ask the venue for the truth, and compare."""
+    from execution.settle import settle
+    from trading.audit import audit, read_truth
+    from trading.pnl import inventory_of
+    from trading.reconcile import expected_balances
+    from trading.stages import PAPER
+
+    await settle(here.desk, here.symbol)
+    async with aiohttp.ClientSession() as web, web.get(f"{venue.address.control_url}/truth") as reply:
+        document = await reply.json()
+    truth = read_truth(document)
+    ledger, name = here.ledger, here.name
+    orders, fills = ledger.orders(name), ledger.fills(name)
+    opening = ledger.opening(name)
+    instruments = await here.reader.instruments()
+    expected = expected_balances(opening[0] if opening else {}, fills, instruments)
+    report: AuditReport = audit(orders, fills, expected, truth.orders, truth.fills, truth.balances)
+    cycles = (*ledger.cycles(name), *ledger.cycles(f"{name}:{PAPER}"))
+    inventory = inventory_of(ledger.fills(name, here.symbol), instruments[here.symbol])
+    price = (await here.reader.ticker(here.symbol)).last
+    chain = ledger.verify_chain()
+    rung = ledger.rung(name, here.symbol)
+    counted = document["requests"]
+    return VenueResult(
+        rung=rung.rung if rung else "",
+        cycles=len(cycles),
+        orders=len(orders),
+        fills=len(fills),
+        refusals=sum(bool(cycle.report["refused"]) for cycle in cycles)
+        + sum(order.state == "rejected" for order in orders),
+        unresolved=report.unresolved,
+        duplicates=report.duplicates,
+        differences=len(report.differences) + (chain is not None),
+        requests=counted["total"],
+        rate_limit_breaches=counted["refused_for_rate"],
+        peak_requests_per_minute=max(counted["by_minute"].values(), default=0),
+        budget_per_minute=int(
+            here.configured.requests_per_minute * here.settings.execution.rate_limit_margin
+        ),
+        pnl=inventory.profit(price).quantize(Decimal("0.01")) if fills else ZERO,
+        quote=instruments[here.symbol].quote,
+        found=(*(str(each) for each in report.differences), *([chain] if chain else [])),
+    )
+
+
+async def _wait_for_open_market(here: "Session") -> None:
+    """A replay may begin in the venue's maintenance; a person would wait for its end too."""
+    for _ in range(180):
+        if (await here.reader.status(here.symbol)).trading:
+            return
+        await here.clock.sleep(60)
+
+
+async def _market_seconds_left(venue: RunningVenue) -> float | None:
+    """Seconds of recorded market ahead (a replayed file ends), None for a generator that goes on for ever."""
+    async with aiohttp.ClientSession() as web, web.get(f"{venue.address.control_url}/clock") as reply:
+        told = await reply.json()
+    return None if told["ends_ms"] is None else (told["ends_ms"] - told["now_ms"]) / 1000
+
+
+async def _count_runs() -> dict[str, int]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    failed = FlowRunFilter.model_validate(
+        {"state": {"type": {"any_": [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]}}}
+    )
+    async with get_client() as client:
+        every, bad, order = 0, 0, FlowRunSort.ID_DESC
+        while page := await client.read_flow_runs(sort=order, limit=200, offset=every):
+            every += len(page)
+        while page := await client.read_flow_runs(flow_run_filter=failed, sort=order, limit=200, offset=bad):
+            bad += len(page)
+    return {"flow_runs": every, "failed_runs": bad}
+
+
+def _print(results: dict[str, VenueResult], counts: dict[str, int], seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        hidden = {"quote", "found"}
+        told = {
+            name: {key: getattr(each, key) for key in VenueResult.__dataclass_fields__ if key not in hidden}
+            for name, each in results.items()
+        }
+        print_json({"exchanges": told, "prefect": counts, "seconds": seconds})
+        return
+    rows = [
+        (label, *(cell(getattr(each, field)) for each in results.values())) for label, field in _SHOWN.items()
+    ]
+    budget = [f"{each.peak_requests_per_minute} of {each.budget_per_minute}" for each in results.values()]
+    rows += [
+        ("most requests a minute", *budget),
+        ("profit", *(f"{plain(each.pnl)} {each.quote}" for each in results.values())),
+    ]
+    print_table("our ledger against each venue's own books", ("", *results), rows, "no venue got so far")
+    for name, each in results.items():
+        for difference in each.found[:10]:
+            console.print(f"[red]{name}: {difference}[/]")
+    console.print(
+        f"Prefect: {counts.get('flow_runs', 0)} flow runs, {counts.get('failed_runs', 0)} failed; {seconds} s in all"
+    )
+    console.print(
+        "demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does"
+    )
+
+
+@contextlib.contextmanager
+def _fresh_home(home: Path) -> Iterator[None]:
+    """The demo's own folder, emptied; one demo at a time."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with (home.parent / "demo.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(f"another demo runs under {home}: wait, or give --home") from None
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            yield
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{error.filename} cannot be written: set --home or CRYPTO_BOT_HOME"
+        ) from None

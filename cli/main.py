@@ -1,0 +1,286 @@
+"""The `crypto-bot` command: parse, call, print. Heavy parts are imported by the command that needs them.
+
+Exit status: 0 done and clean; 1 a check failed or something is left in the market; 2 usage or configuration error.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from config.errors import ConfigurationError
+from config.settings import EXCHANGES
+
+app = typer.Typer(
+    name="crypto-bot",
+    help="Takes a trading bot from code to real money on Bybit, bitbank, bitFlyer and OKCoin Japan, and keeps it safe.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Exchange = Annotated[str, typer.Argument(help=f"One of {', '.join(EXCHANGES)} (okj = okcoinjp).")]
+Exchanges = Annotated[
+    list[str] | None, typer.Option("--exchange", "-e", help="Only this exchange; may be given several times.")
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many rows.")]
+
+
+@app.callback()
+def common(
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Where state lives (CRYPTO_BOT_HOME; default var/).")
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", help="A YAML file over config/default.yml; may be repeated."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value over every file; may be repeated.")
+    ] = None,
+) -> None:
+    """The three common options may stand before or after the command's name."""
+
+
+@app.command()
+def demo(
+    exchange: Exchanges = None,
+    candles: Annotated[
+        Path | None, typer.Option("--candles", help="Replay this candle file instead of generated prices.")
+    ] = None,
+    cycles: Annotated[
+        int, typer.Option("--cycles", min=1, help="Trading cycles at full size, each venue.")
+    ] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the generated prices.")] = 7,
+    ui: Annotated[bool, typer.Option("--ui", help="Afterwards keep Prefect's UI up until Ctrl+C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Everything embedded: four simulated venues, the whole ladder, N trading cycles, and the audit of the books."""
+    from cli.demo import run_demo
+
+    raise typer.Exit(
+        run_demo(
+            exchanges=_exchanges(exchange),
+            candles=candles,
+            cycles=cycles,
+            seed=seed,
+            keep_ui=ui,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def up(
+    exchange: Exchanges = None,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's API and UI.")
+    ] = 4200,
+) -> None:
+    """Prefect server with its UI, deployments, a worker, and a trader for each exchange; Ctrl+C takes all down."""
+    from cli.up import run_up
+
+    raise typer.Exit(run_up(exchanges=_exchanges(exchange), port=port))
+
+
+@app.command()
+def check(
+    exchange: Annotated[str | None, typer.Argument(help=f"One of {', '.join(EXCHANGES)}.")] = None,
+    every: Annotated[bool, typer.Option("--all", "-a", help="All four exchanges.")] = False,
+    compat: Annotated[
+        bool,
+        typer.Option("--compat", "-c", help="API compatibility alone (with --orders: as the first step)."),
+    ] = False,
+    orders: Annotated[
+        bool, typer.Option("--orders", "-s", help="Also the minimal order: placed to rest, cancelled.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every check, not only failures.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The first rungs: API compatibility and read-only access; with --orders the smallest possible order too."""
+    from cli.checking import run_checks
+
+    if (exchange is None) == (not every):
+        raise ConfigurationError("check: name one exchange, or give --all")
+    names = EXCHANGES if every else _exchanges([exchange or ""])
+    stages = ("compatibility", "read_only", "minimal_order")
+    wanted = stages if orders else stages[:1] if compat else stages[:2]
+    raise typer.Exit(run_checks(names, wanted, verbose=verbose, as_json=as_json))
+
+
+@app.command()
+def trade(
+    exchange: Exchange,
+    once: Annotated[bool, typer.Option("--once", help="One cycle, then clear up and end.")] = False,
+) -> None:
+    """The trader of one exchange: a trading cycle each minute until Ctrl+C, which leaves no order behind."""
+    from cli.trader import run_trader
+
+    raise typer.Exit(run_trader(_exchanges([exchange])[0], once=once))
+
+
+@app.command()
+def stop(
+    exchange: Annotated[str, typer.Option("--exchange", "-e", help="One exchange, or all.")] = "all",
+    close_positions: Annotated[
+        bool, typer.Option("--close-positions", help="Also close perpetual positions at the market.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Written with the kill switch.")
+    ] = "crypto-bot stop",
+    as_json: Json = False,
+) -> None:
+    """Emergency stop: no new orders, cancel everything, read again until nothing is left. Needs no Prefect."""
+    from cli.stopping import run_stop
+
+    names = EXCHANGES if exchange == "all" else _exchanges([exchange])
+    raise typer.Exit(run_stop(names, close_positions=close_positions, reason=reason, as_json=as_json))
+
+
+@app.command()
+def rearm(
+    exchange: Exchange,
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to trade again.")],
+) -> None:
+    """Take back the kill switch of an exchange after a stop; a named person answers for it."""
+    from cli.stopping import run_rearm
+
+    raise typer.Exit(run_rearm(_exchanges([exchange])[0], by=by, reason=reason))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Kill switch, rung, last cycle, open orders and profit of every exchange, from the ledger."""
+    from cli.views import show_status
+
+    show_status(as_json=as_json)
+
+
+@app.command()
+def orders(exchange: Exchanges = None, limit: Limit = 20, as_json: Json = False) -> None:
+    """Our orders, newest first."""
+    from cli.views import show_orders
+
+    show_orders(_exchanges(exchange), limit=limit, as_json=as_json)
+
+
+@app.command()
+def fills(exchange: Exchanges = None, limit: Limit = 20, as_json: Json = False) -> None:
+    """Our fills, newest first."""
+    from cli.views import show_fills
+
+    show_fills(_exchanges(exchange), limit=limit, as_json=as_json)
+
+
+@app.command()
+def balances(exchange: Exchanges = None, as_json: Json = False) -> None:
+    """Balances as last read from the venues."""
+    from cli.views import show_balances
+
+    show_balances(_exchanges(exchange), as_json=as_json)
+
+
+@app.command()
+def venue(
+    exchange: Exchange,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
+    candles: Annotated[Path | None, typer.Option("--candles", help="Replay this candle file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of prices and keys.")] = 7,
+    limits: Annotated[
+        str,
+        typer.Option("--limits", help="published: the venue's own rate limits; guide: requests a minute."),
+    ] = "published",
+    clock: Annotated[
+        str, typer.Option("--clock", help="wall, or stepped: POST {control_url}/clock moves it on.")
+    ] = "wall",
+) -> None:
+    """One simulated venue in the foreground; its first line on stdout is JSON."""
+    from cli.venues import run_venue
+
+    raise typer.Exit(
+        run_venue(
+            _exchanges([exchange])[0], port=port, candles=candles, seed=seed, limits=limits, clock=clock
+        )
+    )
+
+
+config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+@config_app.command("show")
+def config_show() -> None:
+    """Print every setting in force and where it comes from; no secret is printed."""
+    from config.loader import show_settings
+
+    sys.stdout.write(show_settings())
+
+
+@config_app.command("validate")
+def config_validate() -> None:
+    """Load the configuration as every command would, and say what is wrong."""
+    from cli.settings import current_settings
+
+    current_settings()
+    sys.stdout.write("configuration is valid\n")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the configuration."""
+    from cli.output import print_json
+    from config.settings import Settings
+
+    print_json(Settings.model_json_schema())
+
+
+def _exchanges(names: list[str] | None) -> tuple[str, ...]:
+    from config.loader import canonical_exchange
+
+    return tuple(dict.fromkeys(canonical_exchange(name) for name in names)) if names else EXCHANGES
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command line (default: this process's) and exit with its status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        from cli.settings import take_common_options
+
+        words = take_common_options(words, os.environ)
+        app(args=words, prog_name="crypto-bot")
+    except ConfigurationError as error:
+        _end(str(error), 2)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except (
+        Exception
+    ) as error:  # the known ends of a command; anything else is a defect and keeps its traceback
+        known = _known_end(error)
+        if known is None:
+            raise
+        _end(known, 1)
+
+
+def _known_end(error: Exception) -> str | None:
+    from exchanges.errors import VenueError
+    from services.ledger_types import LedgerUnavailable
+
+    if isinstance(error, (VenueError, LedgerUnavailable)):
+        return str(error)
+    return None
+
+
+def _end(sentence: str, status: int) -> Any:
+    sys.stderr.write(f"crypto-bot: {sentence}\n")
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

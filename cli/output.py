@@ -1,0 +1,72 @@
+"""What commands print: one JSON document for programs, tables and sentences for people."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from trading.money import plain
+
+console = Console()
+# Progress and remarks: never on stdout, which may be read by a program.
+remarks = Console(stderr=True)
+
+
+def plain_value(value: object) -> object:
+    """Turn our values into what JSON knows: amounts and times become text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_value(each) for each in value]
+    return value
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on stdout."""
+    json.dump(plain_value(value), sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """Print a table for people, or the sentence `empty` when there is no row."""
+    rows = list(rows)
+    if not rows:
+        console.print(f"{title}: {empty}")
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    console.print(table)
+
+
+def cell(value: object) -> str:
+    """Write one value for people: times in UTC to the second, amounts without noise, nothing as a dash."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(plain_value(value))

@@ -1,0 +1,203 @@
+"""Prefect's server as a child process, made fit for many runs on SQLite.
+
+Run as a module (`python -m cli.prefect_server`) it is `prefect server start` with one difference: every writing
+transaction begins IMMEDIATE. Prefect begins them DEFERRED; two that read before they write then meet SQLite's
+"database is locked" at once, without waiting, the server answers 503 and the client sleeps 2 to 30 seconds
+(docs/adr/0006-prefect-server-on-sqlite.md).
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config.errors import ConfigurationError
+
+# Where a running server leaves its address for other commands.
+_NOTE = "api-address"
+
+# Measured: with batches of one the recorder of task runs is the bottleneck (docs/adr/0006-prefect-server-on-sqlite.md).
+SERVER_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "2",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+}
+
+
+def free_port() -> int:
+    """Return a TCP port on loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def api_is_up(url: str, timeout: float = 2.0) -> bool:
+    """Ask the Prefect API at `url` (ending in /api) for its health; `timeout` in seconds."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=timeout) as reply:
+            healthy: bool = reply.status == 200
+            return healthy
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A server that is starting or up. `api` is its address, ending in /api."""
+
+    api: str
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def ui(self) -> str:
+        return self.api.removesuffix("/api")
+
+    def wait_until_up(self, seconds: float = 120) -> None:
+        """Return when the API answers. Raises ConfigurationError when the server ends or `seconds` have passed."""
+        deadline = time.monotonic() + seconds
+        while not api_is_up(self.api):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise ConfigurationError(f"Prefect's server did not start; its last words are in {self.log}")
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServer]:
+    """Run a Prefect server with its database under `home` for the length of the block; it is still starting when the
+    block begins.
+
+    The environment of this process is pointed at it, so flows that run here and children find it (import prefect
+    inside the block). Raises ConfigurationError when the port is in use.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if port is not None:
+        _refuse_used_port(port)
+    port = port or free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    changes = {
+        **SERVER_ENVIRONMENT,
+        "PREFECT_HOME": str(home.resolve()),
+        "PREFECT_API_URL": api,
+        # Without it the UI asks port 4200, whatever port the API has.
+        "PREFECT_SERVER_UI_API_URL": api,
+    }
+    log, note = home / "server.log", home / _NOTE
+    with _environment(changes), log.open("w") as words:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.prefect_server", str(port)],
+            stdout=words,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        note.write_text(api)
+        try:
+            yield PrefectServer(api, log, process)
+        finally:
+            note.unlink(missing_ok=True)
+            _stop(process)
+
+
+@contextlib.contextmanager
+def prefect_api(home: Path) -> Iterator[str]:
+    """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, the server that runs under `home`,
+    else one of our own.
+
+    Yields its address. Raises ConfigurationError when PREFECT_API_URL does not answer.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        if not api_is_up(named):
+            raise ConfigurationError(
+                f"PREFECT_API_URL {named} does not answer: start that server or unset it"
+            )
+        yield named
+        return
+    note = home / "prefect" / _NOTE
+    running = note.read_text().strip() if note.exists() else ""
+    if running and api_is_up(running):
+        with _environment({"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}):
+            yield running
+        return
+    sys.stderr.write("starting Prefect's server (10 to 20 s; `crypto-bot up` keeps one running)\n")
+    with prefect_server(home / "prefect") as server:
+        server.wait_until_up()
+        yield server.api
+
+
+@contextlib.contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _refuse_used_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} is in use ({error.strerror}): choose another with --port"
+            ) from None
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _begin_immediate() -> None:
+    from prefect.server.database import configurations
+
+    @contextlib.asynccontextmanager
+    async def begin_transaction(
+        self: object, session: Any, with_for_update: bool = False
+    ) -> AsyncIterator[Any]:
+        token = configurations.SQLITE_BEGIN_MODE.set("IMMEDIATE")
+        try:
+            async with session.begin() as transaction:
+                yield transaction
+        finally:
+            configurations.SQLITE_BEGIN_MODE.reset(token)
+
+    configurations.AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
+
+
+def _serve(port: str) -> None:
+    _begin_immediate()
+    from prefect.cli import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    app()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

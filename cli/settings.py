@@ -1,0 +1,55 @@
+"""The common options of every command, and the settings they lead to.
+
+They travel in the environment, so that a flow run in another process (a worker's child) sees the same configuration.
+"""
+
+import os
+from collections.abc import MutableMapping
+
+from config.errors import ConfigurationError
+from config.loader import load_settings
+from config.settings import Settings
+from services.logs import configure_logging
+
+_TAKES_VALUE = ("--home", "--config", "--set")
+
+
+def take_common_options(words: list[str], environ: MutableMapping[str, str]) -> list[str]:
+    """Move --home, --config and --set from anywhere in the command line into `environ`; return the other words.
+
+    Raises ConfigurationError for an option without its value.
+    """
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name, equals, value = word.partition("=")
+        if name not in _TAKES_VALUE:
+            rest.append(word)
+            continue
+        if not equals:
+            if not queue:
+                raise ConfigurationError(f"{name} needs a value")
+            value = queue.pop(0)
+        _into_environment(name, value, environ)
+    return rest
+
+
+def _into_environment(name: str, value: str, environ: MutableMapping[str, str]) -> None:
+    if name == "--home":
+        environ["CRYPTO_BOT_HOME"] = value
+    elif name == "--config":
+        files = environ.get("CRYPTO_BOT_CONFIG")
+        environ["CRYPTO_BOT_CONFIG"] = f"{files}{os.pathsep}{value}" if files else value
+    else:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise ConfigurationError(f"--set {value}: write it as section.key=value")
+        environ["CRYPTO_BOT__" + key.replace(".", "__").upper()] = text
+
+
+def current_settings() -> Settings:
+    """Load the settings in force and point logging at them. Raises ConfigurationError."""
+    settings = load_settings()
+    configure_logging(settings)
+    return settings

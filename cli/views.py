@@ -1,0 +1,165 @@
+"""What the ledger knows, shown: status, orders, fills, balances. Nothing here asks a venue."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from cli.output import print_json, print_table
+from cli.settings import current_settings
+from config.settings import EXCHANGES, Settings
+from execution.latch import kill_switch
+from services.ledger import Ledger
+from trading.orders import Fill, Order
+from trading.stages import PAPER
+
+
+@contextlib.contextmanager
+def _ledger() -> Iterator[tuple[Settings, Ledger]]:
+    settings = current_settings()
+    ledger = Ledger(settings.ledger_url)
+    try:
+        yield settings, ledger
+    finally:
+        ledger.close()
+
+
+def show_status(*, as_json: bool) -> None:
+    """Print one row per exchange: what it is allowed to do, what it did last, what it made."""
+    with _ledger() as (settings, ledger):
+        rows = [_status(settings, ledger, exchange) for exchange in EXCHANGES]
+    if as_json:
+        print_json({row["exchange"]: row for row in rows})
+        return
+    columns = (
+        "exchange",
+        "symbol",
+        "rung",
+        "cap",
+        "kill switch",
+        "last cycle",
+        "open",
+        "unknown",
+        "profit",
+        "quote",
+    )
+    print_table(
+        "status", columns, [[row[column.replace(" ", "_")] for column in columns] for row in rows], ""
+    )
+
+
+def _status(settings: Settings, ledger: Ledger, exchange: str) -> dict[str, object]:
+    symbol = settings.symbol(exchange)
+    rung = ledger.rung(exchange, symbol)
+    account = f"{exchange}:{PAPER}" if rung is not None and rung.rung == PAPER else exchange
+    latch = kill_switch(settings.home, ledger, exchange)
+    cycles = ledger.cycles(account, symbol, limit=1)
+    in_flight = ledger.in_flight(exchange)
+    return {
+        "exchange": exchange,
+        "symbol": symbol,
+        "rung": rung.rung if rung else None,
+        "cap": rung.max_quantity if rung else None,
+        "kill_switch": f"SET: {latch.reason} (by {latch.by})" if latch else "off",
+        "last_cycle": cycles[0].finished_at if cycles else None,
+        "open": sum(order.state != "unknown" for order in in_flight),
+        "unknown": sum(order.state == "unknown" for order in in_flight),
+        "profit": cycles[0].report.get("profit") if cycles else None,
+        "quote": symbol.partition("/")[2].partition(":")[0],
+    }
+
+
+def show_orders(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
+    """Print our orders, newest first, paper orders among them under their own account."""
+    with _ledger() as (_, ledger):
+        found = [order for order in ledger.orders(limit=None) if order.account.partition(":")[0] in exchanges]
+    found = found[:limit]
+    if as_json:
+        print_json([_order(order) for order in found])
+        return
+    columns = (
+        "at",
+        "account",
+        "symbol",
+        "side",
+        "quantity",
+        "price",
+        "state",
+        "filled",
+        "venue_order_id",
+        "reason",
+    )
+    print_table(
+        "orders", columns, [[_order(order)[column] for column in columns] for order in found], "none yet"
+    )
+
+
+def _order(order: Order) -> dict[str, object]:
+    intent = order.intent
+    return {
+        "at": intent.decided_at,
+        "account": order.account,
+        "symbol": intent.symbol,
+        "side": intent.side,
+        "type": intent.type,
+        "quantity": intent.quantity,
+        "price": intent.price,
+        "state": order.state,
+        "filled": order.filled,
+        "client_order_id": intent.client_order_id,
+        "venue_order_id": order.venue_order_id,
+        "reason": intent.reason,
+        "note": order.note,
+    }
+
+
+def show_fills(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
+    """Print our fills, newest first."""
+    with _ledger() as (_, ledger):
+        found = [(name, fill) for name in exchanges for fill in ledger.fills(name)]
+    found.sort(key=lambda each: each[1].at, reverse=True)
+    rows = [_fill(exchange, fill) for exchange, fill in found[:limit]]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("at", "exchange", "symbol", "side", "quantity", "price", "fee", "fee_currency", "id")
+    print_table("fills", columns, [[row[column] for column in columns] for row in rows], "none yet")
+
+
+def _fill(exchange: str, fill: Fill) -> dict[str, object]:
+    return {
+        "at": fill.at,
+        "exchange": exchange,
+        "symbol": fill.symbol,
+        "side": fill.side,
+        "quantity": fill.quantity,
+        "price": fill.price,
+        "quote_quantity": fill.quote_quantity,
+        "fee": fill.fee,
+        "fee_currency": fill.fee_currency,
+        "maker": fill.maker,
+        "id": fill.id,
+        "venue_order_id": fill.venue_order_id,
+    }
+
+
+def show_balances(exchanges: Sequence[str], *, as_json: bool) -> None:
+    """Print the balances that the last reconcile read, with the time at which they were true."""
+    rows = []
+    with _ledger() as (_, ledger):
+        for exchange in exchanges:
+            told = ledger.latest_balances(exchange)
+            for asset, balance in sorted(told[0].items()) if told else ():
+                rows.append(
+                    {
+                        "exchange": exchange,
+                        "asset": asset,
+                        "free": balance.free,
+                        "locked": balance.locked,
+                        "total": balance.total,
+                        "read_at": told[1] if told else None,
+                    }
+                )
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("exchange", "asset", "free", "locked", "total", "read_at")
+    print_table("balances", columns, [[row[column] for column in columns] for row in rows], "none read yet")

@@ -1,0 +1,47 @@
+"""Where an exchange is, which keys open it, and whose time counts there."""
+
+import os
+
+import aiohttp
+
+from config.credentials import Credentials, credentials_from_environment
+from config.errors import ConfigurationError
+from config.secret import Secret
+from config.settings import Endpoint, Settings
+from services.clock import Clock, MarketClock, WallClock
+from services.simulated import find_venue
+
+
+async def resolve(exchange: str, settings: Settings) -> tuple[Settings, Credentials, Clock]:
+    """Find out where the exchange is, which keys open it and whose time counts there.
+
+    A simulated venue without `base_url` is looked for among those that run under this home. Raises
+    ConfigurationError.
+    """
+    configured = settings.exchanges[exchange]  # type: ignore[index]
+    if configured.endpoint is not Endpoint.SIMULATED:
+        return settings, credentials_from_environment(exchange, configured.endpoint, os.environ), WallClock()
+    if configured.base_url is not None:
+        credentials = credentials_from_environment(exchange, configured.endpoint, os.environ)
+        control_url = configured.control_url or f"{configured.base_url.rstrip('/')}/_control"
+        return settings, credentials, await _market_clock(exchange, control_url)
+    address = find_venue(settings.home, exchange)
+    if address is None:
+        raise ConfigurationError(
+            f"exchanges.{exchange}: no simulated venue is running under {settings.home}; "
+            f"start one with `crypto-bot venue {exchange}`, or set base_url"
+        )
+    found = configured.model_copy(update={"base_url": address.base_url, "control_url": address.control_url})
+    ready = settings.model_copy(update={"exchanges": {**settings.exchanges, exchange: found}})
+    credentials = Credentials(Secret(address.api_key), Secret(address.api_secret), Secret(address.passphrase))
+    return ready, credentials, await _market_clock(exchange, address.control_url)
+
+
+async def _market_clock(exchange: str, control_url: str) -> Clock:
+    try:
+        return await MarketClock.connect(control_url)
+    except aiohttp.ClientError as error:
+        raise ConfigurationError(
+            f"exchanges.{exchange}.base_url: no simulated venue answers at {control_url} ({type(error).__name__}); "
+            f"start one with `crypto-bot venue {exchange}`"
+        ) from None

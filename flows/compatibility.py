@@ -1,0 +1,26 @@
+"""First rung: what is installed can talk to the venue, and the venue is what we think it is. No key is needed."""
+
+from prefect import flow
+
+from config.settings import ExchangeName
+from tasks.ladder import grant_rung
+from tasks.market_checks import check_instrument, check_market_data, check_versions
+from tasks.report import publish_stage
+from tasks.session import reading
+from trading.checks import CheckFailed, StageReport
+
+
+@flow(name="compatibility", flow_run_name="compatibility {exchange}", retries=0, persist_result=False)
+async def compatibility(exchange: ExchangeName) -> StageReport:
+    """Check library, instrument and market data of one exchange. Raises CheckFailed when any check fails."""
+    async with reading(exchange) as here:
+        started_at = here.clock.now()
+        checks = await check_versions(exchange)
+        checks += await check_instrument(exchange)
+        checks += await check_market_data(exchange)
+        report = StageReport("compatibility", exchange, here.symbol, checks, started_at, here.clock.now())
+        rung = await grant_rung(exchange, report)
+    await publish_stage(report, rung)
+    if not report.passed:
+        raise CheckFailed(report)
+    return report

@@ -1,0 +1,24 @@
+"""Third rung: the smallest order the venue accepts goes in, is seen, comes out, and leaves the balances as they were."""
+
+from prefect import flow
+
+from config.settings import ExchangeName
+from tasks.ladder import grant_rung
+from tasks.minimal_order import try_minimal_order
+from tasks.report import publish_stage
+from tasks.session import trading
+from trading.checks import CheckFailed, StageReport
+
+
+@flow(name="minimal_order", flow_run_name="minimal_order {exchange}", retries=0, persist_result=False)
+async def minimal_order(exchange: ExchangeName) -> StageReport:
+    """Place and cancel the smallest order at one exchange. Raises CheckFailed when any check fails."""
+    async with trading(exchange) as here:
+        started_at = here.clock.now()
+        checks = await try_minimal_order(exchange)
+        report = StageReport("minimal_order", exchange, here.symbol, checks, started_at, here.clock.now())
+        rung = await grant_rung(exchange, report)
+    await publish_stage(report, rung)
+    if not report.passed:
+        raise CheckFailed(report)
+    return report

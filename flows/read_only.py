@@ -1,0 +1,27 @@
+"""Second rung: the key is what it should be and the account can be read. No order is possible by construction."""
+
+from prefect import flow
+
+from config.settings import ExchangeName
+from tasks.account_checks import check_account, check_key
+from tasks.ladder import grant_rung
+from tasks.market_checks import check_market_data
+from tasks.report import publish_stage
+from tasks.session import reading
+from trading.checks import CheckFailed, StageReport
+
+
+@flow(name="read_only", flow_run_name="read_only {exchange}", retries=0, persist_result=False)
+async def read_only(exchange: ExchangeName) -> StageReport:
+    """Check key, account and market data of one exchange. Raises CheckFailed when any check fails."""
+    async with reading(exchange) as here:
+        started_at = here.clock.now()
+        checks = await check_key(exchange)
+        checks += await check_account(exchange)
+        checks += await check_market_data(exchange)
+        report = StageReport("read_only", exchange, here.symbol, checks, started_at, here.clock.now())
+        rung = await grant_rung(exchange, report)
+    await publish_stage(report, rung)
+    if not report.passed:
+        raise CheckFailed(report)
+    return report

@@ -1,0 +1,127 @@
+"""Simulated venues as processes: start some, find one that runs.
+
+A running venue leaves its first line as `<home>/venues/NAME.json` (readable by its owner only), so that a command in another
+terminal, the emergency stop above all, meets the same market. The keys in it open nothing but that simulation.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from config.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class VenueAddress:
+    """Where a simulated venue listens and what it wants to be told (URLs on loopback)."""
+
+    exchange: str
+    base_url: str
+    api_key: str
+    api_secret: str
+    passphrase: str
+    control_url: str
+    pid: int = 0
+
+
+@dataclass(frozen=True)
+class RunningVenue:
+    """A simulated venue that is a child of this process."""
+
+    address: VenueAddress
+    process: "subprocess.Popen[str]"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+
+def find_venue(home: Path, exchange: str) -> VenueAddress | None:
+    """Return the simulated venue of this home that is running now, if any."""
+    try:
+        address = VenueAddress(**json.loads(_note(home, exchange).read_text()))
+        os.kill(address.pid, 0)
+    except (FileNotFoundError, ProcessLookupError, json.JSONDecodeError, TypeError):
+        return None
+    return address
+
+
+@contextlib.contextmanager
+def simulated_venues(home: Path, arguments: Mapping[str, Sequence[str]]) -> Iterator[dict[str, RunningVenue]]:
+    """Run simulated venues, named by exchange, as child processes for the length of the block.
+
+    `arguments` holds what `python -m simvenue` is told for each. The children also end when this process does, however it
+    ends. Raises ConfigurationError with the last words of one that does not start.
+    """
+    processes: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for exchange, words in arguments.items():
+            processes[exchange] = _start(home, exchange, words)
+        running = {name: _when_ready(home, name, process) for name, process in processes.items()}
+        try:
+            yield running
+        finally:
+            for exchange in running:
+                _note(home, exchange).unlink(missing_ok=True)
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            _wait(process)
+
+
+def _start(home: Path, exchange: str, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+    log = _log(home, exchange)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as words:
+            # Its own session: Ctrl+C reaches us alone, and the venue outlives our emergency stop.
+            return subprocess.Popen(
+                [sys.executable, "-m", "simvenue", exchange, "--parent", str(os.getpid()), *arguments],
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise ConfigurationError(f"{log.parent}: cannot be written ({error.strerror}); set --home") from None
+
+
+def _when_ready(home: Path, exchange: str, process: "subprocess.Popen[str]") -> RunningVenue:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        process.wait(timeout=5)
+        words = _log(home, exchange).read_text().strip().splitlines()
+        raise ConfigurationError(words[-1] if words else f"the simulated venue {exchange} did not start")
+    told = json.loads(line)
+    known = {field.name for field in fields(VenueAddress)}
+    address = VenueAddress(**{key: value for key, value in told.items() if key in known}, pid=process.pid)
+    note = _note(home, exchange)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.touch(mode=0o600)
+    note.write_text(json.dumps(asdict(address)))
+    return RunningVenue(address, process)
+
+
+def _wait(process: "subprocess.Popen[str]") -> None:
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _log(home: Path, exchange: str) -> Path:
+    return home / "logs" / f"venue-{exchange}.log"
+
+
+def _note(home: Path, exchange: str) -> Path:
+    return home / "venues" / f"{exchange}.json"

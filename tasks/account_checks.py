@@ -1,0 +1,64 @@
+"""Checks of what the key may read: rights, clock, balances, orders, trades. The client used here cannot place."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.asking import ask_all, expect
+from tasks.session import session
+from trading.checks import Check
+from trading.money import plain
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def check_key(exchange: str) -> tuple[Check, ...]:
+    """The key is accepted, cannot withdraw, and this machine's clock agrees with the venue's."""
+    here = session(exchange)
+
+    async def cannot_place() -> str:
+        able = [name for name in ("place", "cancel", "cancel_all") if hasattr(here.reader, name)]
+        expect(not able, f"this step's client can {', '.join(able)}")
+        return f"{type(here.reader).__name__} has no way to place or cancel"
+
+    async def rights() -> str:
+        told = await here.reader.key_rights()
+        expect(
+            told.can_withdraw is not True,
+            "the key may withdraw: make a key without that right at the venue and use it here",
+        )
+        words = {True: "yes", False: "no", None: "the venue does not say"}
+        return (
+            f"read {words[told.can_read]}, trade {words[told.can_trade]}, withdraw {words[told.can_withdraw]}, "
+            f"bound to addresses: {words[told.restricted_to_addresses]}"
+        )
+
+    async def clock() -> str:
+        skew = await here.clock_skew_seconds()
+        if skew is None:
+            return "the venue tells no time to compare with"
+        limit = here.settings.risk.max_clock_skew_seconds
+        expect(abs(skew) <= limit, f"this machine is {skew:+.2f} s off, at most {limit:g} s: set up NTP")
+        return f"{skew:+.2f} s off"
+
+    return await ask_all([("read-only client", cannot_place), ("key rights", rights), ("clock", clock)])
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def check_account(exchange: str) -> tuple[Check, ...]:
+    """Balances, resting orders and own trades can be read and make sense."""
+    here = session(exchange)
+
+    async def balances() -> str:
+        told = await here.reader.balances()
+        bad = [asset for asset, each in told.items() if each.free < 0 or each.locked < 0]
+        expect(not bad, f"negative balance of {', '.join(bad)}")
+        return ", ".join(f"{plain(each.total)} {asset}" for asset, each in sorted(told.items())) or "empty"
+
+    async def open_orders() -> str:
+        return f"{len(await here.reader.open_orders(here.symbol))} resting in {here.symbol}"
+
+    async def trades() -> str:
+        told = await here.reader.fills(here.symbol)
+        newest = f", newest {told[-1].at:%Y-%m-%d %H:%M}Z" if told else ""
+        return f"{len(told)} of ours in {here.symbol}{newest}"
+
+    return await ask_all([("balances", balances), ("open orders", open_orders), ("own trades", trades)])

@@ -1,0 +1,97 @@
+"""Close the books of one cycle: what it did, what the account is worth now."""
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from execution.reconcile import Reconciliation
+from services.ledger import CycleRecord
+from tasks.carry_out import Outcome
+from tasks.decide import Decision, account_standing
+from tasks.market import MarketView
+from tasks.session import trading_session
+from trading.cycle import CycleReport
+from trading.money import ZERO
+from trading.risk import Refused
+
+_P95 = 0.95
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def close_books(
+    exchange: str,
+    cycle_id: str,
+    started_at: datetime,
+    books: Reconciliation,
+    market: MarketView,
+    decision: Decision,
+    outcome: Outcome,
+) -> CycleReport:
+    """Value the account, store equity and the cycle's record, and return the report."""
+    session = trading_session(exchange)
+    ledger, now, instrument = session.ledger, session.clock.now(), market.instrument
+    standing = None
+    if market.price is not None:
+        standing = account_standing(ledger, books.account, instrument, market.price, now)
+        ledger.record_equity(books.account, instrument.quote, standing.equity, now)
+    rung = ledger.rung(exchange, session.symbol)
+    refused = decision.verdict if isinstance(decision.verdict, Refused) else None
+    traffic = session.reader.traffic()
+    order = outcome.order
+    unknown = [each for each in ledger.in_flight(books.account, session.symbol) if each.state == "unknown"]
+    report = CycleReport(
+        cycle_id=cycle_id,
+        exchange=exchange,
+        account=books.account,
+        symbol=session.symbol,
+        rung=rung.rung if rung else "",
+        started_at=started_at,
+        finished_at=now,
+        price=market.price,
+        target=decision.target.fraction if decision.target else None,
+        reason=outcome.note,
+        refused=str(refused) if refused else "",
+        breach=refused.rule if refused and refused.is_breach else "",
+        order_state=order.state.value if order else "",
+        order_filled=order.filled if order else ZERO,
+        position=standing.inventory.quantity if standing else ZERO,
+        equity=standing.equity if standing else None,
+        profit=standing.inventory.profit(market.price) if standing and market.price else None,
+        fees=standing.inventory.fees if standing else None,
+        unknown_orders=len(unknown),
+        discrepancies=tuple(str(each) for each in books.discrepancies)
+        + tuple(f"orphan {each.venue_order_id}" for each in books.orphans),
+        requests=traffic.requests,
+        latency_p95_ms=percentile(traffic.latencies_ms, _P95),
+    )
+    ledger.record_cycle(record_of(report, flow_run.get_id()))
+    return report
+
+
+def record_of(report: CycleReport, flow_run_id: str | None) -> CycleRecord:
+    """The report as the ledger keeps it."""
+    told = {name: getattr(report, name) for name in CycleReport.__dataclass_fields__ if name not in _COLUMNS}
+    return CycleRecord(
+        cycle_id=report.cycle_id,
+        account=report.account,
+        symbol=report.symbol,
+        rung=report.rung,
+        started_at=report.started_at,
+        finished_at=report.finished_at,
+        ok=report.ok,
+        flow_run_id=flow_run_id,
+        report=told,
+    )
+
+
+_COLUMNS = frozenset({"cycle_id", "account", "symbol", "rung", "started_at", "finished_at"})
+
+
+def percentile(values: tuple[float, ...], share: float) -> float | None:
+    """The value below which `share` of the values lie (nearest rank); None for no values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)

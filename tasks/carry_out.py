@@ -1,0 +1,58 @@
+"""Carry out what was decided: the doorway to the order path. Nothing here is ever retried."""
+
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from execution.cancel import cancel
+from execution.follow import follow
+from execution.latch import set_latch
+from execution.place import PlacementHeld, place
+from execution.reconcile import Reconciliation
+from execution.settle import settle
+from tasks.decide import Decision
+from tasks.session import trading_session
+from trading.orders import Order
+from trading.risk import Approved, Refused
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a decision: the order as the ledger knows it, or why there is none."""
+
+    order: Order | None
+    note: str
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def reconcile_account(exchange: str) -> Reconciliation:
+    """Take back what still rests from the cycle before, then make the ledger agree with the venue."""
+    session = trading_session(exchange)
+    record = session.ledger.rung(exchange, session.symbol)
+    return await settle(session.desk_for(record.rung if record else None), session.symbol)
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def carry_out(exchange: str, cycle_id: str, decision: Decision, books: Reconciliation) -> Outcome:
+    """Place the approved order once and see what becomes of it; a taker's rest is cancelled at the end."""
+    session = trading_session(exchange)
+    verdict = decision.verdict
+    if isinstance(verdict, Refused):
+        if verdict.latches:
+            set_latch(
+                session.settings.home, session.ledger, exchange, str(verdict), "risk", session.clock.now()
+            )
+        return Outcome(None, f"refused by {verdict}")
+    if not isinstance(verdict, Approved):
+        return Outcome(None, decision.reason)
+    desk = session.desk_for(verdict.certificate_rung)
+    try:
+        order = await place(desk, verdict, cycle_id=cycle_id, known_ids=books.known_ids)
+    except PlacementHeld as held:
+        return Outcome(None, str(held))
+    execution = session.settings.execution
+    if execution.order_style == "taker":
+        order = await follow(desk, order, execution.follow_seconds)
+        order = await cancel(desk, order)
+    return Outcome(order, decision.reason)

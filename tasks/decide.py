@@ -1,0 +1,174 @@
+"""Decide what to do in one cycle: strategy, sizing, risk. The rules live in trading/; here they get their facts."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pandas
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from config.settings import RiskSettings
+from execution.desk import Desk
+from execution.latch import kill_switch
+from execution.reconcile import Reconciliation
+from services.ledger import Ledger
+from tasks.market import MarketView
+from tasks.session import TradingSession, trading_session
+from trading.identifiers import client_order_id
+from trading.instruments import Instrument
+from trading.maintenance import maintenance_near
+from trading.market import Candle
+from trading.money import ZERO
+from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown, inventory_of
+from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
+from trading.sizing import NoOrder, Target, order_for
+from trading.stages import CHECKS
+
+_RECENT = 50  # orders that the rules about repetition look back on
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one cycle decided. `verdict` is None when there was nothing to send, and `reason` says why."""
+
+    target: Target | None
+    verdict: Approved | Refused | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the account has made so far, in quote."""
+
+    inventory: Inventory
+    equity: Decimal
+    daily_loss: Decimal
+    drawdown: Decimal
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def decide(exchange: str, cycle_id: str, books: Reconciliation, market: MarketView) -> Decision:
+    """Turn candles and position into one approved order, one refused order, or none with its reason."""
+    session = trading_session(exchange)
+    rung = session.ledger.rung(exchange, session.symbol)
+    if rung is None or rung.rung in CHECKS:
+        return Decision(None, None, "not on the ladder yet: run `crypto-bot check --orders` first")
+    if books.discrepancies or books.orphans:
+        seen = "; ".join(str(each) for each in books.discrepancies) or f"{len(books.orphans)} orphans"
+        return Decision(None, Refused("books", "0 differences", seen), "the books do not add up")
+    if not market.candles or market.price is None:
+        return Decision(None, None, "no closed candle to decide on")
+    desk = session.desk_for(rung.rung)
+    standing = account_standing(session.ledger, desk.account, market.instrument, market.price, books.at)
+    held = standing.inventory.quantity
+    target = session.strategy(_frame(market.candles), held / rung.max_quantity)
+    limits = risk_limits(session.settings.risk, market.instrument.quote)
+    execution = session.settings.execution
+    collateral = await session.collateral(market.instrument)
+    proposed = order_for(
+        target,
+        held=held,
+        cap_quantity=rung.max_quantity,
+        instrument=market.instrument,
+        bid=market.bid,
+        ask=market.ask,
+        free={asset: balance.free for asset, balance in books.balances.items()},
+        style=execution.order_style,
+        slippage_limit=execution.slippage_limit,
+        collateral=collateral,
+        max_notional=limits.max_order_notional,
+    )
+    if isinstance(proposed, NoOrder):
+        return Decision(target, None, proposed.reason)
+    intent = proposed.intent(
+        client_order_id=client_order_id(desk.account, cycle_id),
+        venue=session.name,
+        symbol=session.symbol,
+        decided_at=session.clock.now(),
+    )
+    cap = RungCap(rung.rung, rung.symbol, rung.max_quantity, rung.expires_at)
+    facts = risk_facts(session, desk, cap, books, market, standing, collateral)
+    return Decision(target, assess(intent, facts, limits), proposed.reason)
+
+
+def risk_facts(
+    session: TradingSession,
+    desk: Desk,
+    rung: RungCap | None,
+    books: Reconciliation,
+    market: MarketView,
+    standing: Standing,
+    collateral: Decimal | None,
+) -> RiskFacts:
+    """Collect everything that a risk rule looks at."""
+    ledger, symbol, now = session.ledger, session.symbol, session.clock.now()
+    latch = kill_switch(session.settings.home, ledger, desk.account)
+    recent = ledger.orders(desk.account, symbol, limit=_RECENT)
+    return RiskFacts(
+        now=now,
+        kill_switch=None if latch is None else f"{latch.reason} (by {latch.by})",
+        rung=rung,
+        venue_trading=market.status.trading,
+        venue_state=market.status.state,
+        data_at=market.book.at if market.book else None,
+        clock_skew_seconds=market.clock_skew_seconds,
+        instrument=market.instrument,
+        bid=market.bid,
+        ask=market.ask,
+        free={asset: balance.free for asset, balance in books.balances.items()},
+        position_quantity=standing.inventory.quantity,
+        daily_loss=standing.daily_loss,
+        drawdown=standing.drawdown,
+        orders_last_minute=ledger.count_orders(desk.account, since=now - timedelta(minutes=1)),
+        orders_today=ledger.count_orders(desk.account, since=now - timedelta(days=1)),
+        unknown_orders=len(books.unknown),
+        open_orders=tuple(books.open_orders),
+        recent=tuple(RecentOrder.of(order) for order in recent),
+        collateral=collateral,
+        maintenance=maintenance_near(session.name, now),
+    )
+
+
+def account_standing(
+    ledger: Ledger, account: str, instrument: Instrument, price: Decimal, now: datetime
+) -> Standing:
+    """What the bot's own trades have made of the account's quote currency, with the base it holds valued at `price`.
+
+    Coins that the account held before are left out: their rise and fall is not the bot's doing.
+    """
+    inventory = inventory_of(ledger.fills(account, instrument.symbol), instrument)
+    opening = ledger.opening(account)
+    capital = opening[0].get(instrument.quote, ZERO) if opening else ZERO
+    worth = capital + inventory.profit(price)
+    day_begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    stored = ledger.equity(account, instrument.quote, since=day_begins - timedelta(hours=1))
+    history = [EquityPoint(point.at, point.equity) for point in reversed(stored)]
+    peaks = [EquityPoint(point.at, point.peak) for point in stored[:1]]
+    return Standing(inventory, worth, daily_loss(history, now, worth), drawdown(peaks, worth))
+
+
+def _frame(candles: tuple[Candle, ...]) -> pandas.DataFrame:
+    """Candles as strategies read them: signals, not money, so float64 will do."""
+    columns = ("open", "high", "low", "close", "volume")
+    rows = [[float(getattr(candle, column)) for column in columns] for candle in candles]
+    index = pandas.DatetimeIndex([candle.opened_at for candle in candles], name="opened_at")
+    return pandas.DataFrame(rows, columns=list(columns), index=index)
+
+
+def risk_limits(risk: RiskSettings, quote: str) -> RiskLimits:
+    """The bounds for one quote currency."""
+    return RiskLimits(
+        max_order_notional=risk.max_order_notional[quote],
+        max_position_notional=risk.max_position_notional[quote],
+        max_open_orders=risk.max_open_orders,
+        max_orders_per_minute=risk.max_orders_per_minute,
+        max_orders_per_day=risk.max_orders_per_day,
+        max_daily_loss=risk.max_daily_loss[quote],
+        max_drawdown=risk.max_drawdown,
+        price_collar=risk.price_collar,
+        max_data_age_seconds=risk.max_data_age_seconds,
+        max_clock_skew_seconds=risk.max_clock_skew_seconds,
+        duplicate_window_seconds=risk.duplicate_window_seconds,
+        repeated_execution_limit=risk.repeated_execution_limit,
+    )

@@ -1,0 +1,157 @@
+"""The ladder's doorway: collect evidence from the ledger, let trading/stages judge, issue the certificate."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from config.settings import RungSettings
+from services.ledger import RungRecord
+from tasks.session import Session, TradingSession, session, trading_session
+from trading.checks import StageReport
+from trading.orders import State
+from trading.stages import (
+    CHECKS,
+    Evidence,
+    Hold,
+    Promote,
+    RungThresholds,
+    Thresholds,
+    cap_for,
+    judge,
+    rungs,
+)
+
+_SELF_APPROVED = "simulated venue approves itself"
+
+
+@dataclass(frozen=True)
+class RungReview:
+    """What a review of the ladder found and did, at one exchange. Times are market time, UTC."""
+
+    exchange: str
+    symbol: str
+    before: str
+    after: str
+    max_quantity: Decimal  # base
+    verdict: str  # promote, hold, demote
+    reasons: tuple[str, ...]
+    reviewed_at: datetime
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def grant_rung(exchange: str, report: StageReport) -> str:
+    """Issue the certificate of a check that passed, unless a higher one is in force; return the rung in force."""
+    here = session(exchange)
+    ladder = rungs(here.settings.ladder.ramp_steps)
+    record = here.ledger.rung(exchange, here.symbol)
+    now = here.clock.now()
+    in_force = record is not None and record.expires_at > now
+    reached = ladder.index(record.rung) if record is not None and in_force else -1
+    if not report.passed or reached >= ladder.index(report.stage):
+        return record.rung if record is not None and in_force else ""
+    if ladder.index(report.stage) > reached + 1:
+        # A rung is earned from the one below; the check itself is still worth its report.
+        return record.rung if record is not None and in_force else ""
+    cap = await _cap(here, report.stage)
+    shown = {check.name: check.detail for check in report.checks}
+    _issue(here, report.stage, cap, shown, "the check itself", now)
+    return report.stage
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def review_rung(exchange: str) -> RungReview:
+    """Judge the evidence since the certificate in force was issued; promote, hold or demote by one verdict."""
+    here = trading_session(exchange)
+    now = here.clock.now()
+    record = here.ledger.rung(exchange, here.symbol)
+    before = record.rung if record is not None else ""
+    if record is None:
+        return RungReview(
+            exchange, here.symbol, "", "", Decimal(0), "hold", ("the checks have not passed yet",), now
+        )
+    evidence = _evidence(here, record, now)
+    verdict = judge(record.rung, evidence, _thresholds(here))
+    if isinstance(verdict, Hold):
+        return RungReview(
+            exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now
+        )
+    cap = await _cap(here, verdict.to)
+    shown = {**asdict(evidence), "reasons": list(verdict.reasons)}
+    _issue(here, verdict.to, cap, shown, evidence.approved_by or "the evidence", now)
+    return RungReview(
+        exchange,
+        here.symbol,
+        before,
+        verdict.to,
+        cap,
+        "promote" if isinstance(verdict, Promote) else "demote",
+        verdict.reasons,
+        now,
+    )
+
+
+def _evidence(here: TradingSession, record: RungRecord, now: datetime) -> Evidence:
+    account = here.desk_for(record.rung).account
+    cycles = here.ledger.cycles(account, here.symbol, since=record.issued_at)
+    fills = here.ledger.fills(account, here.symbol, since=record.issued_at)
+    unknown = [each for each in here.ledger.in_flight(account, here.symbol) if each.state is State.UNKNOWN]
+    # A difference that was explained in a later cycle is no difference any more.
+    differences = len(cycles[0].report["discrepancies"]) if cycles else 0
+    breaches = tuple(dict.fromkeys(c.report["breach"] for c in cycles if c.report["breach"]))
+    own = here.is_simulated and here.settings.ladder.simulated_approves_itself
+    return Evidence(
+        passed=record.rung in CHECKS,
+        seconds=(now - record.issued_at).total_seconds(),
+        cycles=len(cycles),
+        failed_cycles=sum(not cycle.ok for cycle in cycles),
+        fills=len(fills),
+        unresolved=len(unknown),
+        discrepancies=differences,
+        breaches=breaches,
+        expired=now >= record.expires_at,
+        approval_needed=not own,
+        approved_by=_SELF_APPROVED if own else None,
+    )
+
+
+async def _cap(here: Session, rung: str) -> Decimal:
+    instrument = await here.reader.instrument(here.symbol)
+    price = (await here.reader.ticker(here.symbol)).last
+    return cap_for(rung, here.configured.target_quantity, instrument, price)
+
+
+def _issue(
+    here: Session, rung: str, cap: Decimal, shown: Mapping[str, object], approved_by: str, now: datetime
+) -> None:
+    here.ledger.issue_rung(
+        RungRecord(
+            account=here.name,
+            symbol=here.symbol,
+            rung=rung,
+            max_quantity=cap,
+            evidence=shown,
+            approved_by=approved_by,
+            issued_at=now,
+            expires_at=now + timedelta(days=here.settings.ladder.certificate_days),
+        )
+    )
+
+
+def _thresholds(here: Session) -> Thresholds:
+    ladder = here.settings.ladder
+    return Thresholds(
+        paper=_rung_thresholds(ladder.paper),
+        minimal=_rung_thresholds(ladder.minimal),
+        ramp=_rung_thresholds(ladder.ramp),
+        ramp_steps=ladder.ramp_steps,
+    )
+
+
+def _rung_thresholds(configured: RungSettings) -> RungThresholds:
+    return RungThresholds(
+        configured.min_seconds, configured.min_cycles, configured.min_fills, configured.max_error_rate
+    )

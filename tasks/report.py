@@ -1,0 +1,75 @@
+"""Show a result where people look: Prefect artifacts. Nothing is decided here and nothing is lost without it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from execution.stop import StopReport
+from tasks.ladder import RungReview
+from trading.checks import StageReport
+from trading.money import plain
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def publish_stage(report: StageReport, rung: str) -> None:
+    """Leave the verdict of a safety step as one screen of markdown, and its checks as a table."""
+    failures = "".join(f"\n- **{check.name}**: {check.detail}" for check in report.failures)
+    await acreate_markdown_artifact(
+        key=artifact_key(report.stage, report.exchange),
+        markdown=(
+            f"# {report.stage} at {report.exchange}: {'passed' if report.passed else 'FAILED'}\n\n"
+            f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed for {report.symbol}, "
+            f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC (market time). Rung in force: **{rung or 'none'}**.\n{failures}"
+        ),
+        description=f"{report.stage} at {report.exchange}",
+    )
+    rows = [
+        {"check": check.name, "passed": "yes" if check.passed else "NO", "seen": check.detail}
+        for check in report.checks
+    ]
+    await _table(artifact_key(report.stage, report.exchange, "checks"), rows)
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def publish_review(review: RungReview) -> None:
+    """Leave the ladder's verdict as markdown."""
+    reasons = "".join(f"\n- {reason}" for reason in review.reasons)
+    await acreate_markdown_artifact(
+        key=artifact_key("ladder", review.exchange),
+        markdown=(
+            f"# {review.exchange} {review.symbol}: {review.verdict}\n\n"
+            f"{review.before or 'no rung'} → **{review.after or 'no rung'}**, up to {plain(review.max_quantity)} "
+            f"per order and position, {review.reviewed_at:%Y-%m-%d %H:%M:%S} UTC (market time).\n{reasons}"
+        ),
+        description=f"ladder at {review.exchange}",
+    )
+
+
+@task(retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def publish_stop(report: StopReport) -> None:
+    """Leave what the emergency stop did, venue by venue."""
+    rows = [
+        {
+            "exchange": venue.account,
+            "cancelled": str(len(venue.cancelled)),
+            "left": str(len(venue.left)),
+            "verified": "yes" if venue.verified else "NO",
+            "positions": ", ".join(f"{p.side} {plain(p.quantity)} {p.symbol}" for p in venue.positions)
+            or "none",
+            "problems": "; ".join(venue.problems) or "none",
+        }
+        for venue in report.venues
+    ]
+    await _table("emergency-stop", rows)
+
+
+def artifact_key(*words: str) -> str:
+    """Prefect's keys are lower-case words joined by dashes."""
+    return "-".join(words).replace("_", "-")
+
+
+async def _table(key: str, rows: Sequence[dict[str, Any]]) -> None:
+    await acreate_table_artifact(key=key, table=list(rows))

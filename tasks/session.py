@@ -1,0 +1,209 @@
+"""What this process has open: for each exchange its settings, clock, ledger and warm client.
+
+A trader keeps its session open for hours; a flow run in a worker opens one for its own length. Tasks take the exchange's
+name and ask for the session here, so that no client and no secret is ever a task argument.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from config.credentials import Credentials
+from config.errors import ConfigurationError
+from config.loader import load_settings
+from config.settings import Endpoint, ExchangeSettings, Settings
+from exchanges import create_exchange_client, create_exchange_reader
+from exchanges.base import Exchange, ExchangeReader
+from execution.connect import resolve
+from execution.desk import Desk
+from execution.hold import hold_account
+from execution.paper import PaperExchange
+from services.clock import Clock, WallClock
+from services.ledger import Ledger
+from strategies.registry import Strategy, StrategyError, strategy_from
+from trading.instruments import Instrument, Kind
+from trading.money import ZERO
+from trading.stages import PAPER
+
+
+# A clock that drifts does so slowly, and the question costs a request.
+_SKEW_KEPT = timedelta(minutes=10)
+
+
+class Session:
+    """One exchange as far as reading goes. A plain class: Prefect must not walk into it."""
+
+    def __init__(
+        self, name: str, settings: Settings, ledger: Ledger, clock: Clock, reader: ExchangeReader
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.ledger = ledger
+        self.clock = clock
+        self.reader = reader
+        self._skew: tuple[datetime, float | None] | None = None
+
+    async def clock_skew_seconds(self) -> float | None:
+        """This machine's clock minus the venue's, in seconds (None: the venue tells no time); read every ten minutes."""
+        wall = WallClock()
+        asked_at = wall.now()
+        if self._skew is None or not timedelta(0) <= asked_at - self._skew[0] < _SKEW_KEPT:
+            theirs = await self.reader.server_time()
+            heard_at = wall.now()
+            # Their clock was read somewhere between our two looks.
+            middle = asked_at + (heard_at - asked_at) / 2
+            self._skew = (asked_at, None if theirs is None else (middle - theirs).total_seconds())
+        return self._skew[1]
+
+    async def collateral(self, instrument: Instrument) -> Decimal | None:
+        """What stands behind a perpetual's positions, in quote; None for spot. Costs 0 to 2 requests."""
+        if instrument.kind is not Kind.PERPETUAL:
+            return None
+        apart = await self.reader.collateral()
+        if instrument.quote in apart:
+            return apart[instrument.quote]
+        balance = (await self.reader.balances()).get(instrument.quote)
+        return ZERO if balance is None else balance.total
+
+    @property
+    def configured(self) -> ExchangeSettings:
+        return self.settings.exchanges[self.name]  # type: ignore[index]
+
+    @property
+    def symbol(self) -> str:
+        return self.settings.symbol(self.name)
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.configured.endpoint is Endpoint.SIMULATED
+
+
+class TradingSession(Session):
+    """One exchange with the right to write: the account is held by this process alone."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        ledger: Ledger,
+        clock: Clock,
+        desk: Desk,
+        paper_desk: Desk,
+        strategy: Strategy,
+    ) -> None:
+        super().__init__(name, settings, ledger, clock, desk.exchange)
+        self.desk = desk
+        self.paper_desk = paper_desk
+        self.strategy = strategy
+
+    def desk_for(self, rung: str | None) -> Desk:
+        """The desk on which orders of a rung are carried out: paper's own, or the venue's."""
+        return self.paper_desk if rung == PAPER else self.desk
+
+
+# Apart, so that a step that must not be able to place never gets the trader's client.
+_readers: dict[str, Session] = {}
+_traders: dict[str, TradingSession] = {}
+
+
+def session(exchange: str) -> Session:
+    """The session in which this task reads: a reading one where it is open, else the trader's."""
+    return _readers.get(exchange) or _traders[exchange]
+
+
+def trading_session(exchange: str) -> TradingSession:
+    """The trading session that this process has open for an exchange."""
+    return _traders[exchange]
+
+
+@asynccontextmanager
+async def reading(exchange: str, settings: Settings | None = None) -> AsyncIterator[Session]:
+    """Open an exchange for reading, or use the reading session that is open. Its client cannot place an order."""
+    if exchange in _readers:
+        yield _readers[exchange]
+        return
+    async with _connected(exchange, settings or load_settings()) as (ready, credentials, clock, ledger):
+        reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
+        try:
+            _readers[exchange] = Session(exchange, ready, ledger, clock, reader)
+            yield _readers[exchange]
+        finally:
+            _readers.pop(exchange, None)
+            await reader.close()
+
+
+@asynccontextmanager
+async def trading(exchange: str, settings: Settings | None = None) -> AsyncIterator[TradingSession]:
+    """Hold an exchange account for trading, or use the trading session that is open.
+
+    Raises AccountHeld when another process trades the account, ConfigurationError, LedgerUnavailable.
+    """
+    if exchange in _traders:
+        yield _traders[exchange]
+        return
+    async with AsyncExitStack() as stack:
+        ready, credentials, clock, ledger = await stack.enter_async_context(
+            _connected(exchange, settings or load_settings())
+        )
+        strategy = _strategy(ready)
+        client = create_exchange_client(exchange, settings=ready, credentials=credentials, clock=clock)
+        stack.push_async_callback(client.close)
+        desk = await _desk(stack, exchange, client, ready, clock, ledger)
+        paper = PaperExchange(
+            client, ledger, f"{exchange}:{PAPER}", await _paper_opening(ledger, exchange, client)
+        )
+        paper_desk = await _desk(stack, f"{exchange}:{PAPER}", paper, ready, clock, ledger)
+        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy)
+        _traders[exchange] = opened
+        try:
+            yield opened
+        finally:
+            _traders.pop(exchange, None)
+
+
+def _strategy(settings: Settings) -> Strategy:
+    try:
+        return strategy_from(settings.strategy.name, settings.strategy.parameters)
+    except StrategyError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+async def _desk(
+    stack: AsyncExitStack, account: str, exchange: Exchange, settings: Settings, clock: Clock, ledger: Ledger
+) -> Desk:
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    lease = await stack.enter_async_context(hold_account(settings.home, account, ledger, holder))
+    lifetime = settings.exchanges[exchange.name].order_lifetime_minutes  # type: ignore[index]
+    return Desk(
+        account=account,
+        exchange=exchange,
+        ledger=ledger,
+        clock=clock,
+        lease=lease,
+        settings=settings.execution,
+        home=settings.home,
+        order_lifetime_minutes=lifetime,
+    )
+
+
+async def _paper_opening(ledger: Ledger, exchange: str, client: Exchange) -> dict[str, Decimal]:
+    """Paper begins with what the account really holds, once; later with what the ledger says it began with."""
+    known = ledger.opening(f"{exchange}:{PAPER}")
+    if known is not None:
+        return dict(known[0])
+    return {asset: balance.free for asset, balance in (await client.balances()).items()}
+
+
+@asynccontextmanager
+async def _connected(
+    exchange: str, settings: Settings
+) -> AsyncIterator[tuple[Settings, Credentials, Clock, Ledger]]:
+    ready, credentials, clock = await resolve(exchange, settings)
+    ledger = Ledger(ready.ledger_url)
+    try:
+        yield ready, credentials, clock, ledger
+    finally:
+        ledger.close()

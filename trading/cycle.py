@@ -1,0 +1,38 @@
+"""What one trading cycle leaves behind: the line that a person reads and the row that the ladder counts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True)
+class CycleReport:
+    """One cycle at one exchange. Times are market time (UTC); quantities base; money in the instrument's quote."""
+
+    cycle_id: str
+    exchange: str
+    account: str
+    symbol: str
+    rung: str
+    started_at: datetime
+    finished_at: datetime
+    price: Decimal | None
+    target: Decimal | None  # fraction of the certified size
+    reason: str
+    refused: str  # "" or rule, limit and observed value
+    breach: str  # the risk rule that takes the rung down, or ""
+    order_state: str  # "" when none was sent
+    order_filled: Decimal
+    position: Decimal
+    equity: Decimal | None
+    profit: Decimal | None
+    fees: Decimal | None
+    unknown_orders: int
+    discrepancies: tuple[str, ...]
+    requests: int
+    latency_p95_ms: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cycle did its work with nothing left to explain; a refused order is work done."""
+        return not (self.unknown_orders or self.discrepancies)
