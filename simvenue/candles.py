@@ -6,7 +6,7 @@ An absent minute is absent: `at` gives None, never a bar of zero volume.
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from itertools import pairwise
 from math import exp
 from pathlib import Path
@@ -135,8 +135,8 @@ def split_bar(bar: Candle, count: int, pair: Pair, seed: int) -> list[Candle]:
     weights = [rng.expovariate(1.0) + 0.05 for _ in range(count)]
     unit = Decimal("0.00000001")
     scale = float(bar.volume) / sum(weights)
-    volumes = [Decimal(weight * scale).quantize(unit) for weight in weights[:-1]]
-    volumes.append(max(Decimal(0), bar.volume - sum(volumes)))
+    volumes = [Decimal(weight * scale).quantize(unit, ROUND_DOWN) for weight in weights[:-1]]
+    volumes.append(bar.volume - sum(volumes))
     minutes = []
     for number, volume in enumerate(volumes):
         inside = points[number * 3 : number * 3 + 4]
@@ -177,6 +177,7 @@ class GeneratedCandles:
         self, pair: Pair, seed: int, origin_ms: int, *, quiet: bool, daily_gap: tuple[int, int] | None = None
     ) -> None:
         self._pair = pair
+        self._asset = f"{pair.base}/{pair.quote}"  # spot and perpetual of one asset go together
         self._seed = seed
         self._origin_ms = origin_ms
         self._quiet = quiet
@@ -198,13 +199,13 @@ class GeneratedCandles:
         """Walk from the origin; pulled back to the start price, so that it never drifts away."""
         if day not in self._levels:
             step = 1 if day > self._origin_ms // DAY else -1
-            rng = Random(f"{self._seed}:{self._pair.symbol}:level:{day}")
+            rng = Random(f"{self._seed}:{self._asset}:level:{day}")
             size = 0.003 if self._quiet else 0.015
             self._levels[day] = 0.9 * self._level(day - step) + size * rng.gauss(0, 1)
         return self._levels[day]
 
     def _make_day(self, day: int) -> list[Candle | None]:
-        rng = Random(f"{self._seed}:{self._pair.symbol}:day:{day}")
+        rng = Random(f"{self._seed}:{self._asset}:day:{day}")
         sigma = 0.00008 if self._quiet else 0.0004
         path = _bridge(rng, self._level(day), self._level(day + 1), sigma)
         busy = [1.0] * 1440

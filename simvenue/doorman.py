@@ -61,22 +61,22 @@ def spending(order: Order, pair: Pair, engine: Engine) -> Decimal:
     """Give what a spot order may take out of free: of quote for a buy, of base for a sale."""
     taken = [] if order.time_in_force == "post_only" else engine.preview(order)
     buying = order.side == "buy"
-    at_once = ZERO
+    asset = pair.quote if buying else pair.base
+    need, rest = ZERO, order.remaining
     for price, quantity in taken:
         fee, currency = fee_of(pair, order.side, price, quantity, maker=False)
-        at_once += quote_leg(pair, order.side, price, quantity) if buying else quantity
-        at_once += max(ZERO, fee) if currency == (pair.quote if buying else pair.base) else ZERO
-    if order.quote_budget is not None:
-        if not taken:
-            raise Rejection("too_small", f"{plain(order.quote_budget)} buys less than one lot")
-        return at_once
+        need += quote_leg(pair, order.side, price, quantity) if buying else quantity
+        need += max(ZERO, fee) if currency == asset else ZERO
+        rest -= quantity
+    if order.quote_budget is not None and not taken:
+        raise Rejection("too_small", f"{plain(order.quote_budget)} buys less than one lot")
     if order.price is None:
-        return at_once
-    whole = order.price * order.quantity if buying else order.quantity
-    reserves = [
-        reserve_of(pair, order.side, order.price, order.quantity, maker=maker)[1] for maker in (True, False)
-    ]
-    return max(at_once, whole + max(reserves))
+        return need
+    if rest:
+        need += order.price * rest if buying else rest
+        need += reserve_of(pair, order.side, order.price, rest, maker=True)[1]
+    # the venue first sets price x quantity aside, however good the price that it then finds
+    return max(need, order.price * order.quantity if buying else order.quantity)
 
 
 def _check_margin(order: Order, pair: Pair, market: Market, margin: Margin) -> None:

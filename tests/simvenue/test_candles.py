@@ -8,7 +8,7 @@ import pytest
 from simvenue.candles import DAY, HOUR, MINUTE, FileCandles, GeneratedCandles, bar_length, read_candles
 from simvenue.path import tape
 from simvenue.values import Candle
-from tests.simvenue.material import SPOT, START, bar
+from tests.simvenue.material import PERPETUAL, SPOT, START, bar
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 REAL = Path(__file__).parents[3] / "shared/data/bitflyer_btc_jpy_1m_20180121_20180130.csv"
@@ -133,6 +133,11 @@ def test_generated_days_join_and_repeat_for_the_same_seed() -> None:
         assert before is not None
         assert after is not None
         assert abs(before.close / after.open - 1) < D("0.001")
+
+
+def test_spot_and_perpetual_of_one_asset_go_together() -> None:
+    spot, perpetual = (GeneratedCandles(pair, 1, START, quiet=True) for pair in (SPOT, PERPETUAL))
+    assert spot.at(START + 3 * DAY) == perpetual.at(START + 3 * DAY)
 
 
 @pytest.mark.parametrize(

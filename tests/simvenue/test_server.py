@@ -199,7 +199,7 @@ async def test_on_the_wall_clock_the_newest_candle_is_the_current_one_and_a_mark
     assert abs(now - time.time() * 1000) < 60_000
 
 
-async def test_market_minutes_pass_quickly_with_orders_resting_and_a_day_in_one_jump_too(
+async def test_minutes_pass_quickly_with_orders_resting_and_a_day_in_one_jump_too(
     call: Caller,
 ) -> None:
     for number in range(30):

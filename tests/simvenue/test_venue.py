@@ -37,11 +37,18 @@ def test_what_breaks_the_venues_rules_is_refused_and_leaves_no_trace() -> None:
 
 
 def test_an_order_whose_fee_cannot_be_paid_is_refused() -> None:
-    pair = replace(SPOT, maker_rate=D("0.001"))
-    refused(
-        "insufficient_funds", limit("buy", "0.5", 10_000_000 - 10_000), replace(pair, maker_rate=D("0.01"))
-    )
-    refused("insufficient_funds", limit("sell", "0.1", 11_000_000), replace(pair, fee_in="base"))
+    refused("insufficient_funds", market("buy", "0.4998"))
+    refused("insufficient_funds", limit("buy", "0.625", 8_000_000), replace(SPOT, maker_rate=D("0.0002")))
+    charged_in_base = replace(SPOT, fee_in="base", maker_rate=D("0.0015"))
+    refused("insufficient_funds", limit("sell", "0.1", 11_000_000), charged_in_base)
+
+
+def test_the_whole_balance_may_rest_where_resting_is_free_of_charge() -> None:
+    venue = venue_on(flat(range(5)))
+    rested(venue, "buy", "0.625", 8_000_000)
+    assert venue.balances()["JPY"] == (D(0), D(5_000_000))
+    rested(venue, "sell", "0.1", 12_000_000)
+    assert venue.balances()["BTC"] == (D(0), D("0.1"))
 
 
 def test_a_resting_buy_locks_exactly_price_times_quantity_and_a_cancel_frees_it() -> None:
