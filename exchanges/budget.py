@@ -117,14 +117,15 @@ class RequestBudget:
 
     def used(self, window: Window) -> int:
         """Requests counted in the window up to now, by all processes."""
-        now_ms = self._now_ms()
         with self._locked():
+            now_ms = self._now_ms()
             return len(self._counted(self._read(now_ms), window, now_ms))
 
     def _take(self, windows: Sequence[Window], *, cancelling: bool) -> int:
         """Count the request and return 0, or return the milliseconds after which to try again."""
-        now_ms = self._now_ms()
         with self._locked():
+            # Read behind the lock: a process that waited for it would else write down a moment long past.
+            now_ms = self._now_ms()
             book = self._read(now_ms)
             wait_ms = max(0, book.hold_until_ms - now_ms)
             for window in windows:
