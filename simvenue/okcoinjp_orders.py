@@ -32,6 +32,8 @@ ARCHIVE_MS = 90 * DAY_MS
 FILLS_MS = 3 * DAY_MS
 FILLS_HISTORY_MS = 30 * DAY_MS
 
+FAR_FUTURE_MS = 1 << 62
+
 SHORTEST_TIMER_S, LONGEST_TIMER_S = 10, 120
 
 REJECTIONS = {
@@ -294,7 +296,7 @@ def _wants_spot(params: Params) -> bool:
     return kind == "SPOT"
 
 
-def _span(params: Params) -> tuple[int, float]:
+def _span(params: Params) -> tuple[int, int]:
     """Read begin and end (ms, both included); open on either side by default."""
     begin, end = whole_number(params, "begin"), whole_number(params, "end")
-    return begin or 0, float("inf") if end is None else end
+    return begin or 0, FAR_FUTURE_MS if end is None else end
