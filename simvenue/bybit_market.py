@@ -86,28 +86,26 @@ class BybitMarket:
         pair = self._pair(word, params)
         limit = page_size(params, 200, 1000)
         start, end = whole_number(params, "start"), whole_number(params, "end")
-        bars = self._bars(self._venue.market(pair.symbol), params.get("interval", ""), start, end)
-        # with a start alone the venue counts forward from there
-        chosen = bars[:limit] if start is not None and end is None else bars[-limit:]
+        bars = self._bars(self._venue.market(pair.symbol), params.get("interval", ""), start, end, limit)
         return {
             "category": word,
             "symbol": pair.venue_symbol,
             "list": [_candle(bar) for bar in reversed(chosen)],
         }
 
-    def _bars(self, market: Market, interval: str, start: int | None, end: int | None) -> list[Bar]:
-        if interval in MINUTES:
-            return market.candles(int(interval) * 60, start, end)
-        if interval == "D":
-            return market.candles(DAY_MS // 1000, start, end)
-        if interval not in CALENDAR:
+    def _bars(
+        self, market: Market, interval: str, start: int | None, end: int | None, limit: int
+    ) -> list[Bar]:
+        if interval in CALENDAR:
+            days = market.candles(DAY_MS // 1000)
+            bars = grouped(days, CALENDAR[interval], self._venue.clock.now_ms())
+            return [bar for bar in bars if (start or 0) <= bar.open_ms <= (end or bar.open_ms)][-limit:]
+        if interval not in (*MINUTES, "D"):
             raise Refusal(BAD_PARAMETER, "params error: Invalid period!")
-        bars = grouped(market.candles(DAY_MS // 1000), CALENDAR[interval], self._venue.clock.now_ms())
-        return [
-            bar
-            for bar in bars
-            if (start is None or bar.open_ms >= start) and (end is None or bar.open_ms <= end)
-        ]
+        seconds = DAY_MS // 1000 if interval == "D" else int(interval) * 60
+        if start is not None and end is None:  # a start alone: the venue counts forward from there
+            end = start + limit * seconds * 1000 - 1
+        return market.candles(seconds, start, end, limit)
 
     def _pairs(self, word: str, params: Params) -> list[Pair]:
         if "symbol" in params and word in ("spot", "linear"):

@@ -113,22 +113,19 @@ class OkcoinjpMarket:
         after, before = whole_number(params, "after"), whole_number(params, "before")
         first = None if before is None else before + 1
         last = None if after is None else after - 1
-        bars = self._bars(self._venue.market(pair.symbol), params.get("bar", "1m"), first, last)
+        # one more than asked for: the newest may still run
+        bars = self._bars(self._venue.market(pair.symbol), params.get("bar", "1m"), first, last, limit + 1)
         if closed_only:
             bars = [bar for bar in bars if bar.closed]
         return [_candle(bar) for bar in reversed(bars[-limit:])]
 
-    def _bars(self, market: Market, name: str, first: int | None, last: int | None) -> list[Bar]:
+    def _bars(self, market: Market, name: str, first: int | None, last: int | None, limit: int) -> list[Bar]:
         if name in SECONDS:
-            return market.candles(SECONDS[name], first, last)
+            return market.candles(SECONDS[name], first, last, limit)
         if name not in CALENDAR:
             raise Refusal(BAD_PARAMETER, "Parameter bar error", 400)
         bars = grouped(market.candles(3600), CALENDAR[name], self._venue.clock.now_ms())
-        return [
-            bar
-            for bar in bars
-            if (first is None or bar.open_ms >= first) and (last is None or bar.open_ms <= last)
-        ]
+        return [bar for bar in bars if (first or 0) <= bar.open_ms <= (last or bar.open_ms)]
 
     def _book(self, pair: Pair, depth: int, width: int) -> dict[str, Any]:
         bids, asks = self._venue.market(pair.symbol).book(depth)
