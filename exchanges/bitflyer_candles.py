@@ -75,12 +75,16 @@ class CandleStore:
         """
         async with self._reading:
             await self._read_newer(keep_from=now - length * (limit + 1))
-            while len(bars := self._closed(length, now)) < limit:
+            while not self._reaches(now - length * limit) or len(self._closed(length, limit, now)) < limit:
                 if self._has_all or self._oldest is None or self._oldest.at < now - RETENTION:
                     break
                 await self._read_older()
             self._drop_before(now - RETENTION - timedelta(days=1))
-        return bars[-limit:]
+            return self._closed(length, limit, now)
+
+    def _reaches(self, moment: datetime) -> bool:
+        """Whether so much is known that there can be enough bars: before that, counting them is of no use."""
+        return self._oldest is not None and self._oldest.at < moment
 
     async def _read_newer(self, keep_from: datetime) -> None:
         if self._newest is None:
@@ -131,29 +135,26 @@ class CandleStore:
             price = trade.price
             self._bars[minute] = _Bar(trade.id, trade.id, price, price, price, price, trade.quantity)
 
-    def _closed(self, length: timedelta, now: datetime) -> tuple[Candle, ...]:
-        """Bars that have ended, and of which the first trade is known to be the first."""
-        if self._oldest is None:
-            return ()
-        merged: dict[datetime, Candle] = {}
-        for minute in sorted(self._bars):
+    def _closed(self, length: timedelta, limit: int, now: datetime) -> tuple[Candle, ...]:
+        """The newest bars that have ended, and of which the first trade is known to be the first."""
+        found: dict[datetime, Candle] = {}
+        for minute in sorted(self._bars, reverse=True):
             opened_at = _floor(minute, length)
-            if opened_at <= self._oldest.at or opened_at + length > now:
+            if opened_at + length > now:
                 continue
+            later = found.get(opened_at)
+            if not self._reaches(opened_at) or (later is None and len(found) == limit):
+                break
             bar = self._bars[minute]
-            so_far = merged.get(opened_at)
-            if so_far is None:
-                merged[opened_at] = Candle(opened_at, bar.open, bar.high, bar.low, bar.close, bar.volume)
-                continue
-            merged[opened_at] = Candle(
+            found[opened_at] = Candle(
                 opened_at,
-                so_far.open,
-                max(so_far.high, bar.high),
-                min(so_far.low, bar.low),
-                bar.close,
-                so_far.volume + bar.volume,
+                bar.open,
+                bar.high if later is None else max(bar.high, later.high),
+                bar.low if later is None else min(bar.low, later.low),
+                bar.close if later is None else later.close,
+                bar.volume if later is None else bar.volume + later.volume,
             )
-        return tuple(merged.values())
+        return tuple(reversed(found.values()))
 
     def _drop_before(self, horizon: datetime) -> None:
         for minute in [minute for minute in self._bars if minute < horizon]:
