@@ -416,7 +416,7 @@ async def test_26_the_guides_limits_are_kept_with_the_default_budget(
     requests = (await market.truth())["requests"]
     assert requests["refused_for_rate"] == 0
     assert requests["total"] == exchange.traffic().requests > 2 * limit
-    # Twice the limit at four fifths of it, less the fifth that is kept for cancelling: three minutes at least.
+    # Twice the limit, at four fifths of it less the fifth kept for cancelling: three minutes at least.
     assert clock.now() - started > timedelta(minutes=3)
 
 

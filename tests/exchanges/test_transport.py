@@ -1,0 +1,285 @@
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from exchanges.bybit import BALANCES, CANCEL, PLACE, TIME, BybitClient
+from exchanges.errors import (
+    AuthenticationError,
+    BadRequest,
+    Busy,
+    NoAnswer,
+    RateLimitExceeded,
+    Refused,
+    VenueError,
+)
+from exchanges.transport import CallNotAllowed, Purpose, Route, connect
+from tests.exchanges.loopback import NOW, Said, StillClock, Venue, loopback, wiring
+
+OK = {"retCode": 0, "retMsg": "OK", "result": {"list": []}}
+GARBAGE = {
+    "empty": Said(200, ""),
+    "html": Said(200, "<html><body>Gateway</body></html>", "text/html"),
+    "truncated": Said(200, '{"retCode":0,"result":{"orderId":"1'),
+    "a list": Said(200, "[]"),
+    "another envelope": Said(200, '{"success":1}'),
+}
+
+
+@pytest.fixture
+async def venue() -> AsyncIterator[Venue]:
+    async with loopback() as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+def client(venue: Venue, folder: Path, clock: StillClock, **changes: Any) -> Any:
+    return connect(BybitClient, wiring(venue, folder, clock, **changes))
+
+
+def path_of(route: Route) -> str:
+    return f"{route.method} /{route.path}"
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("route", [PLACE, CANCEL, BALANCES])
+async def test_a_2xx_answer_that_is_not_the_venues_form_is_no_answer(
+    venue: Venue, tmp_path: Path, clock: StillClock, route: Route, garbage: str
+) -> None:
+    venue.answers[path_of(route)] = GARBAGE[garbage]
+    bybit = client(venue, tmp_path, clock)
+    with pytest.raises(NoAnswer):
+        await bybit.call(route, {})
+    await bybit.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, AuthenticationError),
+        (403, RateLimitExceeded),
+        (429, RateLimitExceeded),
+        (404, NoAnswer),
+        (500, NoAnswer),
+        (502, NoAnswer),
+        (503, NoAnswer),
+        (504, NoAnswer),
+    ],
+)
+async def test_an_order_that_a_gateway_answered_may_be_repeated_only_where_that_is_certain(
+    venue: Venue, tmp_path: Path, clock: StillClock, status: int, kind: type[VenueError]
+) -> None:
+    venue.answers[path_of(PLACE)] = Said(status, "<html></html>", "text/html")
+    bybit = client(venue, tmp_path, clock)
+    with pytest.raises(kind):
+        await bybit.call(PLACE, {})
+    await bybit.close()
+
+
+async def test_a_code_that_no_table_knows_leaves_an_order_unknown_and_refuses_a_read(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    unheard = {"retCode": 987654, "retMsg": "new words", "result": {}}
+    venue.answers = {path_of(PLACE): unheard, path_of(CANCEL): unheard, path_of(BALANCES): unheard}
+    bybit = client(venue, tmp_path, clock)
+    for route, kind in ((PLACE, NoAnswer), (CANCEL, NoAnswer), (BALANCES, Refused)):
+        with pytest.raises(kind) as raised:
+            await bybit.call(route, {})
+        assert raised.value.code == "987654"
+        assert "new words" in str(raised.value)
+    await bybit.close()
+
+
+async def test_a_success_inside_a_server_error_is_no_answer(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers[path_of(PLACE)] = Said(500, '{"retCode":0,"result":{"orderId":"1"}}')
+    bybit = client(venue, tmp_path, clock)
+    with pytest.raises(NoAnswer):
+        await bybit.call(PLACE, {})
+    await bybit.close()
+
+
+@pytest.mark.parametrize("answer", [Said(503, "down"), Said(200, ""), Said(429, "slow down")])
+async def test_a_read_is_repeated_with_growing_pauses_in_market_time(
+    venue: Venue, tmp_path: Path, clock: StillClock, answer: Said
+) -> None:
+    venue.answers[path_of(BALANCES)] = answer
+    bybit = client(venue, tmp_path, clock, attempts=3, retry_delay_seconds=1.0)
+    with pytest.raises((NoAnswer, Busy)):
+        await bybit.call(BALANCES, {})
+    await bybit.close()
+    assert len(venue.asked) == 3
+    assert clock.now() - NOW == timedelta(seconds=3)
+
+
+async def test_a_repeated_read_gives_the_first_good_answer(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    replies = iter([Said(502, ""), OK])
+    venue.answers[path_of(BALANCES)] = lambda _: next(replies)
+    bybit = client(venue, tmp_path, clock, attempts=3)
+    assert await bybit.call(BALANCES, {}) == OK
+    await bybit.close()
+
+
+async def test_a_refusal_is_not_repeated(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
+    venue.answers[path_of(BALANCES)] = {"retCode": 10001, "retMsg": "bad", "result": {}}
+    bybit = client(venue, tmp_path, clock, attempts=3)
+    with pytest.raises(BadRequest):
+        await bybit.call(BALANCES, {})
+    await bybit.close()
+    assert len(venue.asked) == 1
+
+
+@pytest.mark.parametrize("route", [PLACE, CANCEL])
+async def test_what_changes_something_is_sent_once_even_where_ccxt_is_told_to_repeat(
+    venue: Venue, tmp_path: Path, clock: StillClock, route: Route
+) -> None:
+    venue.answers[path_of(route)] = Said(503, "")
+    options = {"options": {"maxRetriesOnFailure": 5}}
+    bybit = client(venue, tmp_path, clock, attempts=5, options=options)
+    with pytest.raises(NoAnswer):
+        await bybit.call(route, {})
+    await bybit.close()
+    assert len(venue.asked) == 1
+
+
+async def test_a_venue_that_cannot_be_reached_has_taken_nothing(
+    venue: Venue, tmp_path: Path, clock: StillClock, unused_tcp_port: int
+) -> None:
+    bybit = client(venue, tmp_path, clock, base_url=f"http://127.0.0.1:{unused_tcp_port}")
+    with pytest.raises(Busy, match="cannot connect"):
+        await bybit.call(PLACE, {})
+    await bybit.close()
+
+
+@pytest.mark.parametrize("behaviour", ["drop", "hang", "half"])
+async def test_a_connection_that_ends_without_an_answer_leaves_the_outcome_unknown(
+    tmp_path: Path, clock: StillClock, behaviour: str
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.text()
+        if behaviour == "hang":
+            await asyncio.sleep(5)
+        if behaviour == "half":
+            half = web.StreamResponse(headers={"Content-Length": "1000"})
+            await half.prepare(request)
+            await half.write(b'{"retCode":0,')
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    venue = Venue(url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    bybit = client(venue, tmp_path, clock, timeout_seconds=0.3)
+    with pytest.raises(NoAnswer):
+        await bybit.call(PLACE, {})
+    await bybit.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("route", [PLACE, CANCEL])
+async def test_a_client_that_only_reads_sends_nothing_else(
+    venue: Venue, tmp_path: Path, clock: StillClock, route: Route
+) -> None:
+    bybit = client(venue, tmp_path, clock, may_trade=False)
+    with pytest.raises(CallNotAllowed, match="only reads"):
+        await bybit.call(route, {})
+    await bybit.close()
+    assert venue.asked == []
+
+
+async def test_a_call_that_is_not_listed_never_leaves(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    bybit = client(venue, tmp_path, clock)
+    with pytest.raises(CallNotAllowed):
+        await bybit.privatePostV5AssetWithdrawCreate({"coin": "BTC"})
+    with pytest.raises(CallNotAllowed):
+        await bybit.call(Route("POST", "v5/order/amend", purpose=Purpose.PLACE), {})
+    await bybit.close()
+    assert venue.asked == []
+
+
+class _SlowClock(StillClock):
+    """Sleeping takes a moment of the wall, too."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        await asyncio.sleep(0.3)
+
+
+async def test_a_request_is_signed_after_it_has_waited_for_the_budget(venue: Venue, tmp_path: Path) -> None:
+    venue.answers[path_of(BALANCES)] = OK
+    clock = _SlowClock()
+    wired = wiring(venue, tmp_path, clock)
+    for _ in range(50):  # the venue's own limit for such reads, in one second of market time
+        await wired.budget.acquire(BALANCES.windows)
+    bybit: Any = connect(BybitClient, wired)
+    asked_at = time.time() * 1000
+    await bybit.call(BALANCES, {})
+    await bybit.close()
+    assert int(venue.asked[0].headers["X-BAPI-TIMESTAMP"]) >= asked_at + 300
+    assert clock.now() > NOW
+
+
+async def test_digits_arrive_as_they_were_sent(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
+    venue.answers[path_of(TIME)] = Said(200, '{"retCode":0,"result":{"x":0.1234567890123456789}}')
+    bybit = client(venue, tmp_path, clock)
+    reply = await bybit.call(TIME)
+    await bybit.close()
+    assert reply["result"]["x"] == Decimal("0.1234567890123456789")
+
+
+async def test_traffic_counts_requests_failures_and_times(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers[path_of(TIME)] = OK
+    bybit = client(venue, tmp_path, clock)
+    await bybit.call(TIME)
+    with pytest.raises(NoAnswer):
+        await bybit.call(PLACE, {})
+    await bybit.close()
+    traffic = bybit.traffic()
+    assert (traffic.requests, traffic.errors, len(traffic.latencies_ms)) == (2, 1, 2)
+    assert all(each > 0 for each in traffic.latencies_ms)
+
+
+async def test_closing_takes_no_pause(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
+    venue.answers[path_of(TIME)] = OK
+    bybit = client(venue, tmp_path, clock)
+    await bybit.call(TIME)
+    started = time.perf_counter()
+    await bybit.close()
+    assert time.perf_counter() - started < 0.1
+
+
+async def test_neither_key_nor_signature_reach_a_log_or_an_error(
+    venue: Venue, tmp_path: Path, clock: StillClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bybit = client(venue, tmp_path, clock)
+    with pytest.raises(NoAnswer) as raised:
+        await bybit.call(PLACE, {"symbol": "BTCUSDT"})
+    await bybit.close()
+    signature = venue.asked[0].headers["X-BAPI-SIGN"]
+    for text in (caplog.text, str(raised.value), repr(bybit.wiring)):
+        assert "test-key" not in text
+        assert "test-secret" not in text
+        assert signature not in text
