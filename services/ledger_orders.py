@@ -366,7 +366,7 @@ def _after(
         raise LedgerConflict(f"{name} is {order.venue_order_id} at the venue, not {venue_order_id}")
     return replace(
         order,
-        state=advance(order.state, event),
+        state=advance(order.state, event, filled=total),
         venue_order_id=order.venue_order_id or venue_order_id,
         filled=total,
         sent_at=now if event is Event.SENT else order.sent_at,

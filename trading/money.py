@@ -3,7 +3,7 @@
 Rounding is always towards safety and always named: quantity down, fee up, price to the passive side.
 """
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
 ZERO = Decimal(0)
 
@@ -36,11 +36,6 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
 def ceil_to(value: Decimal, step: Decimal) -> Decimal:
     """Round up (towards plus infinity) to a multiple of `step` (> 0)."""
     return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
-
-
-def nearest_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round to the nearest multiple of `step` (> 0); for what is shown or compared, never for what is sent."""
-    return (value / step).to_integral_value(rounding=ROUND_HALF_EVEN) * step
 
 
 def plain(value: Decimal) -> str:

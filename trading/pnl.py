@@ -13,7 +13,7 @@ from trading.instruments import Instrument, Kind
 from trading.money import ZERO
 from trading.orders import Fill
 
-_PLACES = Decimal("1E-12")
+_PLACES = Decimal("1E-8")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _move(inventory: Inventory, change: Decimal, cash: Decimal) -> Inventory:
 
 
 def _share(money: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    # A fixed number of places: the sums stay exact, so that nothing is lost between cash, cost and profit.
+    # Eight places, as venues keep money: the sums stay exact, nothing is lost between cash, cost and profit.
     return (money * part / whole).quantize(_PLACES)
 
 

@@ -10,11 +10,11 @@ from decimal import Decimal
 
 from trading.instruments import Instrument, Kind
 from trading.market import Position
-from trading.money import ZERO, floor_to, nearest_to, plain
+from trading.money import ZERO, floor_to, plain
 from trading.orders import Fill, Order, VenueOrder
 from trading.pnl import Inventory, book
 
-_DUST = Decimal("1E-8")
+_SMALLEST_UNIT = Decimal("1E-8")  # to which a venue keeps money where it names no other unit
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ def spot_changes(fill: Fill, instrument: Instrument) -> dict[str, Decimal]:
 
 def _collateral_change(before: Inventory, after: Inventory, fill: Fill, instrument: Instrument) -> Decimal:
     profit = after.realised - before.realised + fill.fee
-    if instrument.quote_step is not None:
-        # First to more places than any price has: a profit of exactly 5 yen must not be floored to 4.
-        profit = floor_to(nearest_to(profit, _DUST), instrument.quote_step)
+    profit = floor_to(profit, instrument.quote_step or _SMALLEST_UNIT)
     return profit - fill.fee
 
 

@@ -338,7 +338,7 @@ def repeated_execution(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits
     for earlier in facts.recent:
         if facts.rearmed_at is not None and earlier.decided_at <= facts.rearmed_at:
             break
-        if earlier.filled <= 0 and earlier.state is not State.UNKNOWN:
+        if earlier.filled <= 0:
             continue
         if (earlier.side, earlier.quantity) != (intent.side, intent.quantity):
             break

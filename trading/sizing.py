@@ -164,9 +164,7 @@ def _limit_price(
     touch = book.touch(side, style)
     if style == "maker":
         return instrument.passive_price(side, touch)
-    price = instrument.passive_price(side, touch * (1 + slippage_limit * side.sign))
-    # Where the limit is finer than a tick, rounding must not pull the price back out of the book.
-    return max(price, touch) if side is Side.BUY else min(price, touch)
+    return instrument.passive_price(side, touch * (1 + slippage_limit * side.sign))
 
 
 def _time_in_force(style: Style, instrument: Instrument) -> TimeInForce:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.trading.examples import ALL, BITBANK, BITFLYER, BYBIT, CFD, D
 from trading.identifiers import client_order_id
 from trading.instruments import Instrument, Side
-from trading.money import NotMoney, amount, ceil_to, floor_to, nearest_to, plain
+from trading.money import NotMoney, amount, ceil_to, floor_to, plain
 
 
 @pytest.mark.parametrize("wrong", [0.1, True, "", "abc", "NaN", "Infinity", None, "1,000"])
@@ -30,7 +30,6 @@ def test_floor_and_ceiling_lie_one_step_around_the_value(value: Decimal, step: D
     low, high = floor_to(value, step), ceil_to(value, step)
     assert low <= value <= high
     assert high - low in (0, step)
-    assert nearest_to(value, step) in (low, high)
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,15 @@ def test_a_loss_on_a_perpetual_is_rounded_against_us_and_a_whole_yen_is_not():
 
     assert after("9999850") == D(-2)
     assert after("10000500") == D(5)
-    three = [
-        a_fill(symbol=CFD.symbol, quantity="0.01", price=str(price))
-        for price in (10_000_000, 10_000_001, 10_000_001)
-    ]
-    out = a_fill(Side.SELL, quantity="0.03", price="10000534", symbol=CFD.symbol)
-    assert expected_balances({}, [*three, out], {CFD.symbol: CFD})["JPY"] == D(16)
+
+
+def test_a_third_of_a_perpetual_is_booked_to_the_smallest_unit_and_the_rest_is_whole_again():
+    linear = replace(CFD, quote_step=None)
+    bought = [a_fill(quantity="0.01", price=str(price), symbol=CFD.symbol) for price in (100, 100, 101)]
+    third = a_fill(Side.SELL, quantity="0.01", price="200", symbol=CFD.symbol)
+    once = expected_balances({}, [*bought, third], {CFD.symbol: linear})["JPY"]
+    assert once == D("0.99666667")  # 2 - 3.01 / 3
+    assert expected_balances({}, [*bought, third, third, third], {CFD.symbol: linear})["JPY"] == D("2.99")
 
 
 def test_balances_agree_within_their_tolerance_only():

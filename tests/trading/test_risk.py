@@ -35,7 +35,7 @@ def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
 
 
 def approved(facts: RiskFacts = FACTS, **changes: Any) -> Approved:
-    verdict = assess(an_intent(**changes), facts, LIMITS)
+    verdict = assess(an_intent(**{"symbol": facts.instrument.symbol, **changes}), facts, LIMITS)
     assert isinstance(verdict, Approved), str(verdict)
     return verdict
 
@@ -142,6 +142,25 @@ def test_spot_never_sells_more_than_the_bot_itself_bought():
     approved(account_has_more, **SELL, quantity=D("0.005"))
 
 
+def test_the_fee_in_base_comes_out_of_what_the_bot_bought_too():
+    account_has_more = facts(instrument=BITFLYER, position_quantity=D("0.01"), free={"BTC": D(1)})
+    refused_by("position", account_has_more, **SELL, quantity=D("0.01"))
+    approved(account_has_more, **SELL, quantity=D("0.00998"))
+
+
+def test_what_rests_on_the_same_side_reduces_first():
+    long = facts(
+        instrument=CFD,
+        position_quantity=D("0.05"),
+        collateral=D(10**9),
+        daily_loss=D(60_000),
+        rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
+        open_orders=(a_venue_order(side=Side.SELL, price=D(10_100_000), quantity=D("0.045")),),
+    )
+    refused_by("daily_loss", long, **SELL)
+    approved(long, **SELL, quantity=D("0.005"))
+
+
 def test_what_already_rests_for_sale_is_not_sold_again():
     resting = a_venue_order(side=Side.SELL, price=D(10_100_000), quantity=D("0.045"))
     refused_by("position", replace(HOLDING, open_orders=(resting,)), **SELL)
@@ -212,6 +231,7 @@ def test_we_do_not_trade_with_ourselves():
     ours = a_venue_order(side=Side.SELL, price=ASK, quantity=D("0.001"))
     refused_by("own_order_crossed", facts(open_orders=(ours,)))
     approved(facts(open_orders=(replace(ours, price=ASK + 1),)))
+    approved(facts(open_orders=(replace(ours, filled=D("0.001")),)))
     refused_by("own_order_crossed", facts(open_orders=(ours,)), type=OrderType.MARKET, price=None)
     selling = replace(HOLDING, open_orders=(a_venue_order(price=BID),))
     refused_by("own_order_crossed", selling, **SELL)

@@ -100,6 +100,13 @@ def test_a_sell_with_its_fee_in_base_fits_into_what_is_really_held():
     assert order.quantity * D("1.0015") <= held
     assert held - order.quantity * D("1.0015") < D("0.00000002")
 
+    assert an_order("0", BITFLYER, held=held, free={"BTC": D(1)}).quantity == order.quantity
+
+
+def test_a_buy_leaves_room_for_the_yen_that_the_venue_rounds_up():
+    order = an_order("1", BITFLYER, free={"JPY": D("100000.9")})
+    assert BITFLYER.booked_cost(Side.BUY, order.price, order.quantity) <= D("100000.9")
+
 
 def test_the_account_may_hold_less_than_the_bot_bought():
     assert an_order("0", held=D("0.05"), free={"BTC": D("0.02")}).quantity == D("0.02")
@@ -143,6 +150,8 @@ def test_a_perpetual_is_never_larger_than_its_collateral():
     order = an_order("1", CFD, collateral=D(100_310))
     assert order.quantity * order.price <= 100_310
     assert "collateral" in no_order("1", CFD, collateral=None)
+    grown = an_order("1", CFD, held=D("0.005"), collateral=D(100_310))
+    assert (D("0.005") + grown.quantity) * grown.price <= 100_310
     assert an_order("0", CFD, held=D("0.05"), collateral=None).quantity == D("0.05")
 
 
@@ -186,7 +195,7 @@ satoshis = st.integers(0, 20_000_000).map(lambda n: D(n) / 100_000_000)
     instrument=st.sampled_from(ALL),
     bid=st.integers(1_000_000, 20_000_000).map(D),
     spread=st.integers(1, 5000),
-    money=st.integers(0, 3_000_000).map(D),
+    money=st.integers(0, 30_000_000).map(lambda n: D(n) / 10),
     coins=satoshis,
     style=st.sampled_from(["taker", "maker"]),
     slippage=thousandths.map(lambda part: part / 100),
