@@ -90,7 +90,7 @@ class BybitMarket:
         return {
             "category": word,
             "symbol": pair.venue_symbol,
-            "list": [_candle(bar) for bar in reversed(chosen)],
+            "list": [_candle(bar) for bar in reversed(bars)],
         }
 
     def _bars(
