@@ -7,6 +7,7 @@ with the unit.
 
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,10 +163,10 @@ class LadderSettings(Strict):
     @field_validator("ramp_steps")
     @classmethod
     def _steps_rise_to_the_target(cls, value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
-        if not all(low < high for low, high in zip((Decimal(0), *value), (*value, Decimal(2)), strict=True)):
-            raise ValueError("must rise from above 0")
         if value[-1] > 1:
             raise ValueError("must end at 1 (the target size) or below")
+        if not all(low < high for low, high in pairwise((Decimal(0), *value))):
+            raise ValueError("must rise from above 0")
         return value
 
 

@@ -15,7 +15,7 @@ caller.
 """
 
 from services.ledger_accounts import AccountBooks
-from services.ledger_database import Database
+from services.ledger_database import BUSY_SECONDS, Database
 from services.ledger_orders import OrderBooks
 from services.ledger_proof import first_fault
 from services.ledger_types import (
@@ -47,12 +47,13 @@ __all__ = [
 class Ledger(OrderBooks, AccountBooks):
     """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         """Open the ledger at a database URL, creating and migrating it where needed.
 
+        A write waits up to `busy_seconds` for another process's.
         Raises ConfigurationError for a place that cannot be written, LedgerUnavailable.
         """
-        self._database = Database(url)
+        self._database = Database(url, busy_seconds)
 
     def close(self) -> None:
         """Close every connection."""

@@ -4,6 +4,7 @@ Every write runs alone: SQLite begins it with BEGIN IMMEDIATE, PostgreSQL by loc
 chain first.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +27,14 @@ from config.secret import Secret
 from services.ledger_tables import SCHEMA_VERSION, chain_head
 from services.ledger_types import LedgerConflict, LedgerUnavailable
 
-BUSY_SECONDS = 5  # how long a write waits for another process before it gives up
+BUSY_SECONDS = 5.0  # how long a write waits for another process before it gives up
 _MIGRATION_LOCK = 0x6C65646765720A  # any number that nobody else locks
 
 
 class Database:
     """One open ledger database. `writing()` and `reading()` are transactions; both translate errors."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
         """Open, creating and migrating where needed.
 
         Raises ConfigurationError for a place or URL that cannot work, LedgerUnavailable for one that does not
@@ -42,8 +43,9 @@ class Database:
         self._url = _checked_url(url)
         self.place = self._url.database or "" if self._is_sqlite else self._url.render_as_string(True)
         if self._is_sqlite:
-            _prepare_sqlite_file(Path(self.place))
-        self._engine = _create_engine(self._url, self.place)
+            _prepare_sqlite_file(Path(self.place), busy_seconds)
+        self._busy_seconds = busy_seconds
+        self._engine = _create_engine(self._url, self.place, busy_seconds)
         self._writer = self._engine.execution_options(ledger_write=True)
         # SQLite's reading transactions see one moment by nature
         self._reader = (
@@ -94,7 +96,7 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error) as error:
             if isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError)):
                 raise error.orig from error  # a value that no ledger takes, not a database that fails
-            raise LedgerUnavailable(_unavailable(self.place, error)) from error
+            raise LedgerUnavailable(_unavailable(self.place, error, self._busy_seconds)) from error
 
     def _migrate(self) -> None:
         with self._engine.begin() as connection:
@@ -127,41 +129,42 @@ def _checked_url(url: str) -> URL:
     return parsed
 
 
-def _prepare_sqlite_file(path: Path) -> None:
+def _prepare_sqlite_file(path: Path, busy_seconds: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = _set_write_ahead_log(path)
+        mode = _set_write_ahead_log(path, busy_seconds)
     except (OSError, sqlite3.OperationalError) as error:
         raise ConfigurationError(
             f"cannot write the ledger {path} ({error}); "
             "set CRYPTO_BOT_HOME to a directory that this user may write"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise LedgerUnavailable(_unavailable(str(path), error)) from error
+        raise LedgerUnavailable(_unavailable(str(path), error, busy_seconds)) from error
     if mode != "wal":
         raise ConfigurationError(
             f"the file system of {path} cannot hold a write-ahead log; set CRYPTO_BOT_HOME to a local disk"
         )
 
 
-def _set_write_ahead_log(path: Path) -> str:
+def _set_write_ahead_log(path: Path, busy_seconds: float) -> str:
     """Turn on the write-ahead log (it stays on) and return the mode in force."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     try:
         # This one statement does not honour the busy timeout when two processes create the file at once.
-        for _ in range(BUSY_SECONDS * 50):
+        for _ in range(1 + int(busy_seconds * 50)):
             try:
                 return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
                     raise
                 Pause().wait(0.02)
-        raise LedgerUnavailable(_unavailable(str(path), sqlite3.OperationalError("database is locked")))
+        locked = sqlite3.OperationalError("database is locked")
+        raise LedgerUnavailable(_unavailable(str(path), locked, busy_seconds))
     finally:
         connection.close()
 
 
-def _create_engine(url: URL, place: str) -> Engine:
+def _create_engine(url: URL, place: str, busy_seconds: float) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
         engine = create_engine(url, pool_pre_ping=not sqlite)
@@ -169,22 +172,23 @@ def _create_engine(url: URL, place: str) -> Engine:
         raise ConfigurationError(
             f"ledger.url: the driver {error.name} for {place} is not installed; pip install 'psycopg[binary]'"
         ) from None
-    event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
+    set_up = _set_up_sqlite if sqlite else _set_up_postgresql
+    event.listen(engine, "connect", lambda connection, _: set_up(connection, busy_seconds))
     if sqlite:
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+def _set_up_sqlite(connection: Any, busy_seconds: float) -> None:
     connection.isolation_level = None  # we begin and commit ourselves (_begin_sqlite)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    connection.execute(f"PRAGMA busy_timeout={round(busy_seconds * 1000)}")
     connection.execute("PRAGMA synchronous=FULL")  # a committed intent survives a power cut
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _set_up_postgresql(connection: Any, _: object) -> None:
+def _set_up_postgresql(connection: Any, busy_seconds: float) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        cursor.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
     connection.commit()
 
 
@@ -201,13 +205,11 @@ def _schema_version(connection: Connection) -> str | None:
 
 def _upgrade(connection: Connection, place: str) -> None:
     """Run the missing migrations inside the connection's transaction: all of them or none."""
-    import logging
-
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every step, its own imports included
     from alembic import command  # half a second of imports, needed only when the schema is old
     from alembic.config import Config
     from alembic.util import CommandError
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     migrations = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
@@ -225,12 +227,11 @@ def _first_line(error: BaseException) -> str:
     return str(cause).strip().partition("\n")[0]
 
 
-def _unavailable(place: str, error: BaseException) -> str:
+def _unavailable(place: str, error: BaseException, busy_seconds: float) -> str:
     said = _first_line(error)
     if "locked" in said or "lock timeout" in said:
-        return (
-            f"the ledger {place} is locked by another process (waited {BUSY_SECONDS} s); nothing was written"
-        )
+        waited = f"(waited {busy_seconds:g} s)"
+        return f"the ledger {place} is locked by another process {waited}; nothing was written"
     if "full" in said:
         return f"the disk of the ledger {place} is full ({said}); free some space; nothing was written"
     return f"the ledger {place} cannot be used: {said}"

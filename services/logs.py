@@ -41,7 +41,7 @@ class Mask:
         """Hide this text from now on."""
         self._forms |= _forms(secret)
         longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
 
     def hide(self, text: str) -> str:
         """The text with every secret replaced by dots."""
@@ -134,8 +134,10 @@ def configure_logging(settings: Settings) -> None:
     _ours[:] = handlers
     for handler in handlers:
         handler.setFormatter(_formatter())
-        handler.addFilter(MaskFilter())
         root.addHandler(handler)
+    for handler in _every_handler():
+        if not any(isinstance(each, MaskFilter) for each in handler.filters):
+            handler.addFilter(MaskFilter())
     root.setLevel(settings.logging.level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -167,8 +169,8 @@ def _file_handler(path: Path) -> logging.Handler:
         return SharedRotatingFile(path, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
-            f"logging.file_path: cannot write {path} ({error.strerror}); set CRYPTO_BOT_HOME or logging.file_path "
-            "to a place that this user may write"
+            f"logging.file_path: cannot write {path} ({error.strerror}); "
+            "set CRYPTO_BOT_HOME or logging.file_path to a place that this user may write"
         ) from error
 
 
@@ -180,10 +182,15 @@ def _formatter() -> logging.Formatter:
 
 
 def _forms(secret: str) -> set[str]:
-    """The texts under which a secret may turn up: raw, URL-encoded in both letter cases, escaped in a repr."""
-    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    lower = {re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), form) for form in encoded}
-    return {secret, repr(secret)[1:-1], *encoded, *lower}
+    """The texts under which a secret may turn up: as it is, URL-encoded, escaped in a repr."""
+    return {secret, repr(secret)[1:-1], quote(secret, safe=""), quote(secret), quote_plus(secret)}
+
+
+def _every_handler() -> Iterator[logging.Handler]:
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    for logger in loggers:
+        if isinstance(logger, logging.Logger):
+            yield from logger.handlers
 
 
 def _identity(file: int | Path) -> tuple[int, int]:
