@@ -30,7 +30,6 @@ from trading.money import ZERO, plain
 
 if TYPE_CHECKING:
     from tasks.session import Session, TradingSession
-    from trading.audit import AuditReport
 
 _MOST_LADDER_CYCLES = 60
 _SHOWN = {
@@ -207,22 +206,18 @@ class _Demo:
 
 async def _audit(here: "TradingSession", venue: RunningVenue) -> VenueResult:
     """Settle for the last time, ask the venue for the truth, and compare."""
+    from execution.audit import audit_books
     from execution.settle import settle
-    from trading.audit import audit, read_truth
     from trading.pnl import inventory_of
-    from trading.reconcile import expected_balances
     from trading.stages import PAPER
 
     await settle(here.desk, here.symbol)
     async with aiohttp.ClientSession() as web, web.get(f"{venue.address.control_url}/truth") as reply:
         document = await reply.json()
-    truth = read_truth(document)
+    report = await audit_books(here.desk, document)
     ledger, name = here.ledger, here.name
     orders, fills = ledger.orders(name), ledger.fills(name)
-    opening = ledger.opening(name)
     instruments = await here.reader.instruments()
-    expected = expected_balances(opening[0] if opening else {}, fills, instruments)
-    report: AuditReport = audit(orders, fills, expected, truth.orders, truth.fills, truth.balances)
     cycles = (*ledger.cycles(name), *ledger.cycles(f"{name}:{PAPER}"))
     inventory = inventory_of(ledger.fills(name, here.symbol), instruments[here.symbol])
     price = (await here.reader.ticker(here.symbol)).last
