@@ -121,8 +121,8 @@ class BitflyerReader(Reader):
             max_quantity=None,
             maker_fee_rate=rate,
             taker_fee_rate=rate,
-            # A spot fill is charged in coin on both sides. Yen are booked whole: the yen leg of a spot fill, the
-            # profit of a CFD fill.
+            # A spot fill is charged in coin on both sides. Yen are booked whole: the yen leg of
+            # a spot fill, the profit of a CFD fill.
             fee_in=FeeIn.BASE if spot else FeeIn.QUOTE,
             quote_step=Decimal(1),
             post_only=False,
