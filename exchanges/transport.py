@@ -178,6 +178,10 @@ class Transport(_CcxtClass):
         return await self._send(route, params)
 
     async def _send(self, route: Route, params: Any) -> Any:
+        if route.api == "private" and not all(
+            getattr(self, name) for name, needed in self.requiredCredentials.items() if needed
+        ):
+            raise AuthenticationError(self.venue, f"{route}: a key, its secret or its passphrase is missing")
         windows = (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
         await self.wiring.budget.acquire(windows, cancelling=route.purpose is Purpose.CANCEL)
         signed = self.sign(route.path, [route.api], route.method, {} if params is None else params)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from config.credentials import Credentials
+from config.secret import Secret
 from exchanges.bybit import BALANCES, CANCEL, PLACE, TIME, BybitClient
 from exchanges.errors import (
     AuthenticationError,
@@ -237,6 +239,17 @@ async def test_a_request_is_signed_after_it_has_waited_for_the_budget(venue: Ven
     await bybit.close()
     assert int(venue.asked[0].headers["X-BAPI-TIMESTAMP"]) >= asked_at + 300
     assert clock.now() > NOW
+
+
+async def test_a_missing_secret_is_told_before_anything_is_sent(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    credentials = Credentials(Secret("test-key"), Secret(""), Secret(""))
+    bybit = client(venue, tmp_path, clock, credentials=credentials)
+    with pytest.raises(AuthenticationError, match="missing"):
+        await bybit.call(BALANCES, {})
+    await bybit.close()
+    assert venue.asked == []
 
 
 async def test_digits_arrive_as_they_were_sent(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
