@@ -6,7 +6,8 @@ in the same transaction (`LeaseLost`). Amounts are stored as text, times as UTC;
 caller.
 
     ledger.py            this door
-    ledger_orders.py     leases, intents, order events, fills
+    ledger_leases.py     one writer per account
+    ledger_orders.py     intents, order events, fills
     ledger_accounts.py   balances, equity, cycles, rungs, kill switch
     ledger_proof.py      does every row say what its events say?
     ledger_chain.py      the events and their hashes
@@ -16,6 +17,7 @@ caller.
 
 from services.ledger_accounts import AccountBooks
 from services.ledger_database import BUSY_SECONDS, Database
+from services.ledger_leases import Leases
 from services.ledger_orders import OrderBooks
 from services.ledger_proof import first_fault
 from services.ledger_types import (
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 
-class Ledger(OrderBooks, AccountBooks):
+class Ledger(Leases, OrderBooks, AccountBooks):
     """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:

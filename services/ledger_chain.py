@@ -56,7 +56,7 @@ def append(connection: Connection, account: str, at: datetime, entries: Sequence
 def first_bad_event(connection: Connection) -> str | None:
     """A sentence naming the first event that does not hash to what it says, or None."""
     seq, previous = 0, FIRST_HASH
-    for row in connection.execute(select(events).order_by(events.c.seq).execution_options(yield_per=2000)):
+    for row in connection.execute(select(events).order_by(events.c.seq).execution_options(yield_per=500)):
         seq += 1
         if row.seq != seq:
             return f"event {seq} is missing (the next one is {row.seq}, {row.kind} of {row.subject})"

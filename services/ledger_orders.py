@@ -1,8 +1,8 @@
-"""The part of the ledger that no order is lost from: leases, intents, order events, fills."""
+"""The part of the ledger that no order is lost from: intents, order events, fills."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from services.ledger_chain import Entry, append
 from services.ledger_database import Database
-from services.ledger_tables import canonical_json, fills, leases, orders
-from services.ledger_types import Lease, LeaseLost, LedgerConflict
+from services.ledger_leases import check_lease
+from services.ledger_tables import canonical_json, fills, orders
+from services.ledger_types import Lease, LedgerConflict
 from trading.instruments import Side
 from trading.money import ZERO, plain
 from trading.orders import (
@@ -84,58 +85,9 @@ def fill_detail(row: Mapping[str, Any]) -> str:
 
 
 class OrderBooks:
-    """Leases, orders and fills."""
+    """Orders and fills."""
 
     _database: Database
-
-    # -- lease: one writer per account
-
-    def take_lease(self, account: str, holder: str, now: datetime, seconds: float) -> Lease:
-        """Take the right to trade an account for `seconds`; every earlier lease of it ends with this.
-
-        The same holder may take it again. Raises LeaseLost, naming the holder, while another's lease runs.
-        """
-        until = now + timedelta(seconds=seconds)
-        with self._database.writing() as connection:
-            row = connection.execute(select(leases).where(leases.c.account == account)).one_or_none()
-            if row is None:
-                connection.execute(
-                    insert(leases).values(account=account, token=1, holder=holder, expires_at=until)
-                )
-                return Lease(account, holder, 1)
-            if row.holder is not None and row.holder != holder and row.expires_at > now:
-                raise LeaseLost(
-                    f"{account} is traded by {row.holder} until {row.expires_at:%Y-%m-%d %H:%M:%S} UTC; "
-                    "stop that process first"
-                )
-            token = row.token + 1
-            connection.execute(
-                update(leases)
-                .where(leases.c.account == account)
-                .values(token=token, holder=holder, expires_at=until)
-            )
-            return Lease(account, holder, token)
-
-    def renew_lease(self, lease: Lease, now: datetime, seconds: float) -> None:
-        """Extend a lease to `now + seconds`. Raises LeaseLost when another holds the account since."""
-        with self._database.writing() as connection:
-            _check_lease(connection, lease)
-            connection.execute(
-                update(leases)
-                .where(leases.c.account == lease.account)
-                .values(expires_at=now + timedelta(seconds=seconds))
-            )
-
-    def release_lease(self, lease: Lease) -> None:
-        """Give the account free. A lease that was lost meanwhile is left to its new holder."""
-        with self._database.writing() as connection:
-            connection.execute(
-                update(leases)
-                .where(leases.c.account == lease.account, leases.c.token == lease.token)
-                .values(holder=None)
-            )
-
-    # -- orders
 
     def write_intent(
         self,
@@ -179,7 +131,7 @@ class OrderBooks:
             "note": "",
         }
         with self._database.writing() as connection:
-            _check_lease(connection, lease)
+            check_lease(connection, lease)
             try:
                 connection.execute(_INSERT_ORDER, values)
             except IntegrityError as error:
@@ -372,16 +324,6 @@ def _after(
         sent_at=now if event is Event.SENT else order.sent_at,
         note=note or order.note,
     )
-
-
-def _check_lease(connection: Connection, lease: Lease) -> None:
-    # The token decides, not the expiry: as long as nobody has taken the account since, nobody else writes.
-    row = connection.execute(select(leases).where(leases.c.account == lease.account)).one_or_none()
-    if row is None or row.token != lease.token or row.holder is None:
-        other = row.holder if row is not None and row.holder is not None else "nobody"
-        raise LeaseLost(
-            f"{lease.account} is no longer held by {lease.holder} but by {other}; nothing was written"
-        )
 
 
 def _order(connection: Connection, account: str, client_order_id: str) -> Order | None:

@@ -54,7 +54,7 @@ def _first_bad_order(connection: Connection) -> str | None:
             )
         )
         .order_by(ends.c.first)
-        .execution_options(yield_per=2000)
+        .execution_options(yield_per=500)
     )
     proved = 0
     for row in connection.execute(query):
@@ -91,7 +91,7 @@ def _first_bad_copy(connection: Connection, kind: str) -> str | None:
         .select_from(events.outerjoin(table, table.c.event_seq == events.c.seq))
         .where(events.c.kind == kind)
         .order_by(events.c.seq)
-        .execution_options(yield_per=2000)
+        .execution_options(yield_per=500)
     )
     proved = 0
     for row in connection.execute(query):

@@ -77,7 +77,7 @@ def test_processes_that_open_a_new_ledger_at_once_all_succeed(tmp_path: Path, le
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     for each in openers:
         assert each.stdout is not None
@@ -87,7 +87,7 @@ def test_processes_that_open_a_new_ledger_at_once_all_succeed(tmp_path: Path, le
         each.stdin.write("\n")
         each.stdin.flush()
     answers = [each.communicate(timeout=60) for each in openers]
-    assert [out for out, _ in answers] == ["None\n"] * 4, answers
+    assert [out for out, _ in answers] == ["None\n"] * 3, answers
 
 
 def test_a_ledger_of_a_newer_version_is_not_touched(ledger: Ledger, ledger_url: str) -> None:
