@@ -18,7 +18,8 @@ def digits_of(step: Decimal) -> int:
 
 def text(value: Decimal, digits: int) -> str:
     """Write a value with at least this many decimals, and more where it has more: nothing is rounded away."""
-    return f"{value:.{max(digits, digits_of(value))}f}"
+    written = f"{value:.{digits}f}"
+    return written if Decimal(written) == value else f"{value:.{digits_of(value)}f}"
 
 
 def pair_row(pair: Pair) -> dict[str, Any]:

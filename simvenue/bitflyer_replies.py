@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -28,6 +29,7 @@ NOT_AUTHENTIC = -500
 DEFAULT_COUNT = 100
 LARGEST_COUNT = 500
 DEFAULT_PRODUCT = "BTC_JPY"
+JST_AHEAD_MS = 9 * 3_600_000
 
 
 class BitflyerRefusal(Exception):
@@ -137,19 +139,25 @@ def page(rows: Iterable[tuple[int, Row]], parameters: Parameters) -> list[Row]:
 
 def iso(at_ms: int, *, milliseconds: bool = False) -> str:
     """Write a time in UTC without a zone, to the second or the millisecond."""
-    stamp = datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    stamp = _stamps(at_ms // 1000)[0]
     return f"{stamp}.{at_ms % 1000:03d}" if milliseconds else stamp
 
 
 def iso_jst(at_ms: int) -> str:
     """Write a time in JST without a zone, as the trade dates of the balance history are."""
-    jst = datetime.fromtimestamp(at_ms // 1000, UTC) + timedelta(hours=9)
-    return f"{jst:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}"
+    return iso(at_ms + JST_AHEAD_MS, milliseconds=True)
 
 
 def acceptance_id(at_ms: int, number: int, kind: str = "JRF") -> str:
     """Make an id as the venue does: kind, UTC date and time, six digits."""
-    return f"{kind}{datetime.fromtimestamp(at_ms // 1000, UTC):%Y%m%d-%H%M%S}-{number % 1_000_000:06d}"
+    return f"{kind}{_stamps(at_ms // 1000)[1]}-{number % 1_000_000:06d}"
+
+
+@lru_cache(maxsize=10_000)
+def _stamps(at_s: int) -> tuple[str, str]:
+    """Write a second for times and for ids. A page of 500 executions asks for it 1500 times."""
+    moment = datetime.fromtimestamp(at_s, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S"), moment.strftime("%Y%m%d-%H%M%S")
 
 
 def _number(value: Any) -> float:

@@ -258,7 +258,7 @@ async def test_pybotters_signs_without_a_window_and_fills_its_stores(
             client.get("/v1/user/spot/active_orders"),
             client.get("/v1/user/margin/positions"),
         )
-        assert store.asset.get({"asset": "jpy"})["locked_amount"] == "79999.9900"
+        assert store.asset.find({"asset": "jpy"})[0]["locked_amount"] == "79999.9900"
         assert [row["order_id"] for row in store.spot_order.find()] == [order_id]
         assert store.margin_position.find() == []
         reply = await client.post(

@@ -3,12 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from simvenue.bitbank import BitbankWire
+from simvenue.bitbank_rows import order_row
+from simvenue.values import Order
 from tests.simvenue.bitbank_by_hand import an_order, get, post, read, signed
 from tests.simvenue.running import RunningVenue
 
@@ -203,6 +207,29 @@ async def test_an_order_is_forgotten_three_months_after_its_end(session: aiohttp
         venue.advance(2 * 86_400_000)
         assert (await get(session, venue, target))["data"]["code"] == 50009
         assert (await post(session, venue, "/v1/user/spot/orders_info", ids))["data"]["orders"] == []
+
+
+def test_an_expired_order_is_shown_as_cancelled() -> None:
+    pair = BitbankWire.spec.pairs[0]
+    order = Order(
+        number=1,
+        id="48000000001",
+        client_id="",
+        symbol="BTC/JPY",
+        side="buy",
+        type="limit",
+        price=Decimal(8_000_000),
+        quantity=Decimal("0.01"),
+        quote_budget=None,
+        time_in_force="gtc",
+        created_at=1_000,
+        updated_at=1_000,
+    )
+    order.status, order.ended_at = "expired", 1_000 + 180 * 86_400_000
+    row = order_row(pair, order)
+    assert row["status"] == "CANCELED_UNFILLED" and row["canceled_at"] == row["expire_at"]
+    order.filled = Decimal("0.004")
+    assert order_row(pair, order)["status"] == "CANCELED_PARTIALLY_FILLED"
 
 
 async def test_many_requests_at_once_are_all_answered(

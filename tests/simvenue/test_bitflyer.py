@@ -226,7 +226,7 @@ async def test_pybotters_fills_its_stores(venue: RunningVenue, monkeypatch: pyte
         )
         assert [row["child_order_acceptance_id"] for row in store.childorders.find()] == [order_id]
         assert sum(exactly(row["size"]) for row in store.positions.find()) == Decimal("0.002")
-        assert store.balance.get({"currency_code": "JPY"})["amount"] > 0
+        assert store.balance.find({"currency_code": "JPY"})[0]["amount"] > 0
         assert store.collateral.find()[0]["collateral"] == 1_000_000
         for product in ("BTC_JPY", "FX_BTC_JPY"):
             reply = await client.post("/v1/me/cancelallchildorders", data={"product_code": product})
