@@ -105,8 +105,9 @@ async def test_a_hole_left_by_a_busy_minute_is_closed_before_bars_are_built() ->
     store = CandleStore(tape.read)
     await store.candles(MINUTE, 2, START + 5 * MINUTE)
     tape.trades += [trade(number, 300 + number / 100) for number in range(301, 2001)]
-    now = START + 12 * MINUTE
+    now = START + 6 * MINUTE
     assert list(await store.candles(MINUTE, 4, now)) == straightforward(tape.trades, MINUTE, now)[-4:]
+    assert len(tape.pages) == 6, "what was known is kept"
 
 
 async def test_after_a_long_sleep_the_store_begins_anew_instead_of_walking_through_everything() -> None:
