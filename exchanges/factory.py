@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from exchanges.base import Exchange, ExchangeReader
     from exchanges.transport import Wiring
 
-# ccxt's sandbox mode keeps OKJ's live host, and the other two venues have no test site at all.
-_HAS_TESTNET = ("bybit",)
-
 
 def create_exchange_client(
     name: str,
@@ -117,15 +114,12 @@ def _wiring(
 
 
 def _base_url(name: str, exchange: ExchangeSettings) -> str | None:
-    """The configured host root. Raises ConfigurationError where the endpoint cannot be reached with it."""
-    key = f"exchanges.{name}"
+    """The configured host root. Raises ConfigurationError where `simulated` would end at the live host."""
     if exchange.endpoint is Endpoint.SIMULATED and exchange.base_url is None:
         raise ConfigurationError(
-            f"{key}.base_url is missing for the simulated endpoint: start `crypto-bot venue {name}` and "
+            f"exchanges.{name}.base_url is missing for the simulated endpoint: start `crypto-bot venue {name}` and "
             f"set it to the base_url of its first line"
         )
-    if exchange.endpoint is Endpoint.TESTNET and name not in _HAS_TESTNET:
-        raise ConfigurationError(f"{key}.endpoint: {name} has no testnet; use simulated, or live")
     return exchange.base_url
 
 
