@@ -2,11 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from services.ledger_database import Database
 from services.ledger_tables import leases
 from services.ledger_types import Lease, LeaseLost
+
+# built once: building a statement costs as much as running it
+_LEASE_OF = select(leases).where(leases.c.account == bindparam("of_account"))
 
 
 class Leases:
@@ -63,7 +66,7 @@ class Leases:
 def check_lease(connection: Connection, lease: Lease) -> None:
     """Raise LeaseLost unless `lease` is the one in force, inside the transaction that writes."""
     # The token decides, not the expiry: as long as nobody has taken the account since, nobody else writes.
-    row = connection.execute(select(leases).where(leases.c.account == lease.account)).one_or_none()
+    row = connection.execute(_LEASE_OF, {"of_account": lease.account}).one_or_none()
     if row is None or row.token != lease.token or row.holder is None:
         other = row.holder if row is not None and row.holder is not None else "nobody"
         raise LeaseLost(

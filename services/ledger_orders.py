@@ -6,7 +6,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Row, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from services.ledger_chain import Entry, append
@@ -64,7 +75,13 @@ _FILLED = (
     "at",
     "maker",
 )
-_INSERT_ORDER = insert(orders)  # built once: building costs as much as running
+# built once: building a statement costs as much as running it
+_INSERT_ORDER = insert(orders)
+_THAT_ORDER = (orders.c.account == bindparam("of_account")) & (
+    orders.c.client_order_id == bindparam("of_client_order_id")
+)
+_ONE_ORDER = select(*_ORDER_COLUMNS).where(_THAT_ORDER)
+_MOVE_ORDER = update(orders).where(_THAT_ORDER)
 _IDS_AT_ONCE = 500  # fewer bound values than any SQLite allows
 
 
@@ -168,19 +185,18 @@ class OrderBooks:
             after = replace(after, updated_at=now)
             detail = standing_detail(after)
             append(connection, account, now, [(client_order_id, f"order.{event}", detail)])
-            connection.execute(
-                update(orders)
-                .where(orders.c.account == account, orders.c.client_order_id == client_order_id)
-                .values(
-                    state=str(after.state),
-                    is_open=int(not after.is_finished),
-                    venue_order_id=after.venue_order_id,
-                    filled=after.filled,
-                    sent_at=after.sent_at,
-                    updated_at=now,
-                    note=after.note,
-                )
-            )
+            standing = {
+                "of_account": account,
+                "of_client_order_id": client_order_id,
+                "state": str(after.state),
+                "is_open": int(not after.is_finished),
+                "venue_order_id": after.venue_order_id,
+                "filled": after.filled,
+                "sent_at": after.sent_at,
+                "updated_at": now,
+                "note": after.note,
+            }
+            connection.execute(_MOVE_ORDER, standing)
             if after.venue_order_id != known.venue_order_id:
                 # a stream may have told of its fills before the order's id was known
                 after = replace(after, fills=_fills_of(connection, account, [after]))
@@ -327,18 +343,13 @@ def _after(
 
 
 def _order(connection: Connection, account: str, client_order_id: str) -> Order | None:
-    found = _orders(
-        connection,
-        select(*_ORDER_COLUMNS).where(
-            orders.c.account == account, orders.c.client_order_id == client_order_id
-        ),
-    )
+    found = _orders(connection, _ONE_ORDER, of_account=account, of_client_order_id=client_order_id)
     return found[0] if found else None
 
 
-def _orders(connection: Connection, query: Any) -> tuple[Order, ...]:
+def _orders(connection: Connection, query: Any, **values: str) -> tuple[Order, ...]:
     """Make orders of rows; their fills are read in as few queries as possible."""
-    bare = [order_from(row) for row in connection.execute(query)]
+    bare = [order_from(row) for row in connection.execute(query, values)]
     own: dict[tuple[str, str], list[Fill]] = {}
     for account in {order.account for order in bare}:
         for fill in _fills_of(connection, account, [order for order in bare if order.account == account]):
