@@ -7,22 +7,26 @@ Windows roll in market time. The venue's figures are limits; the budget is a sha
 strategy can never keep us from getting out.
 """
 
+import errno
 import fcntl
 import hashlib
+import logging
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from services.clock import Clock
 
 # A file that cannot be read may have been full: as long as this it is taken to be.
 HOLD_MS = 60_000
 _FIRST = "requests 1"
+
+_log = logging.getLogger(__name__)
 
 _urgent: ContextVar[bool] = ContextVar("whether requests may use the cancel reserve", default=False)
 
@@ -105,15 +109,25 @@ class RequestBudget:
         return max(1, math.floor(window.limit * share + 1e-9))
 
     async def acquire(self, windows: Sequence[Window], *, cancelling: bool = False) -> float:
-        """Count one request in `windows`, waiting in market time until all have room; return the seconds
-        waited.
+        """Count one request in `windows`, waiting in market time for room in all; return the seconds waited.
+
+        Raises OSError when the file cannot be written, unless the request is one that gets us out.
         """
         waited = 0.0
         cancelling = cancelling or _urgent.get()
-        while (wait_ms := self._take(windows, cancelling=cancelling)) > 0:
+        while True:
+            try:
+                wait_ms = self._take(windows, cancelling=cancelling)
+            except OSError as error:
+                if not cancelling:
+                    raise
+                # A full disk must not keep orders in the market: uncounted is better than uncancelled.
+                _log.warning("request budget cannot be kept, cancelling without it: %s", error)
+                return waited
+            if wait_ms == 0:
+                return waited
             await self._clock.sleep(wait_ms / 1000)
             waited += wait_ms / 1000
-        return waited
 
     def used(self, window: Window) -> int:
         """Requests counted in the window up to now, by all processes."""
@@ -184,23 +198,29 @@ class RequestBudget:
         lines = [f"{_FIRST} {book.hold_until_ms}"]
         lines += [f"{each.at_ms} {each.account} {','.join(sorted(each.windows))}" for each in book.requests]
         lines.append(f"end {len(book.requests)}\n")
-        # Written aside and moved into place: a reader sees the old file or the new one, never half of one.
-        with NamedTemporaryFile(
-            "w", encoding="ascii", dir=self._path.parent, prefix=self._path.name, suffix=".new", delete=False
-        ) as new:
-            new.write("\n".join(lines))
-        Path(new.name).replace(self._path)
+        text = "\n".join(lines).encode("ascii")
+        # Written over in one piece, in microseconds (a rename waits for the disk), and only then cut: a process
+        # that dies in between leaves old lines behind the end, and those are not read.
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            written = os.write(descriptor, text)
+            os.ftruncate(descriptor, written)
+        finally:
+            os.close(descriptor)
+        if written < len(text):
+            raise OSError(errno.ENOSPC, "the request budget was written in part", str(self._path))
 
 
 def _parse(text: str) -> _Book | None:
     """What a budget file says, or None when it is not whole."""
-    lines = text.splitlines()
-    if len(lines) < 2 or not text.endswith("\n") or lines[-1] != f"end {len(lines) - 2}":
+    whole, end, _ = text.partition("\nend ")
+    lines = whole.splitlines()
+    if not end or not text.startswith(f"{whole}\nend {len(lines) - 1}\n"):
         return None
     first, _, hold = lines[0].rpartition(" ")
     try:
         book = _Book([], hold_until_ms=int(hold))
-        for line in lines[1:-1]:
+        for line in lines[1:]:
             at_ms, account, names = line.split(" ", 2)
             book.requests.append(_Request(int(at_ms), account, frozenset(names.split(","))))
     except ValueError:
@@ -210,9 +230,7 @@ def _parse(text: str) -> _Book | None:
 
 @dataclass(frozen=True)
 class Need:
-    """The requests a minute that a configuration asks for, beside what its budget allows without the cancel
-    reserve.
-    """
+    """The requests a minute that a configuration asks for, beside what is allowed without the cancel reserve."""
 
     per_minute: float
     allowed_per_minute: int

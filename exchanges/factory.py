@@ -117,8 +117,8 @@ def _base_url(name: str, exchange: ExchangeSettings) -> str | None:
     """The configured host root. Raises ConfigurationError where `simulated` would end at the live host."""
     if exchange.endpoint is Endpoint.SIMULATED and exchange.base_url is None:
         raise ConfigurationError(
-            f"exchanges.{name}.base_url is missing for the simulated endpoint: start `crypto-bot venue {name}` and "
-            f"set it to the base_url of its first line"
+            f"exchanges.{name}.base_url is missing for the simulated endpoint: start "
+            f"`crypto-bot venue {name}` and set it to the base_url of its first line"
         )
     return exchange.base_url
 

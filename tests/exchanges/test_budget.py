@@ -124,6 +124,21 @@ def test_a_whole_file_is_read_back_by_the_next_process(file: Path, clock: StillC
     assert budget(file, clock).used(MINUTE) == 3
 
 
+def test_what_stands_behind_the_end_of_a_file_is_not_read(file: Path, clock: StillClock) -> None:
+    """A process that died between writing and cutting leaves the tail of the longer, older text."""
+    asyncio.run(take(budget(file, clock), 2))
+    file.write_text(file.read_text() + "1767614430000 - venue a minute\nend 10\n")
+    assert budget(file, clock).used(MINUTE) == 2
+
+
+def test_without_a_place_to_count_nothing_is_sent_but_a_cancel(tmp_path: Path, clock: StillClock) -> None:
+    (tmp_path / "in-the-way").write_text("a file, not a folder")
+    allowance = budget(tmp_path / "in-the-way" / "venue.requests", clock)
+    with pytest.raises(OSError, match="in-the-way"):
+        asyncio.run(take(allowance, 1))
+    assert asyncio.run(take(allowance, 1, cancelling=True)) == 0
+
+
 @pytest.mark.parametrize("days", [-300, 300])
 async def test_requests_of_another_clock_are_forgotten(file: Path, clock: StillClock, days: int) -> None:
     await take(budget(file, StillClock(NOW + timedelta(days=days))), 10)
