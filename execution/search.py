@@ -26,11 +26,10 @@ _LONGEST_GAP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Sought:
-    """What the search came to: orders found, orders found nowhere for long enough, orders still open to
+    """What the search came to: orders found nowhere for long enough, and orders still open to
     question.
     """
 
-    found: tuple[Order, ...] = ()
     nowhere: tuple[Order, ...] = ()
     unknown: tuple[Order, ...] = ()
     discrepancies: tuple[Discrepancy, ...] = ()
@@ -40,6 +39,7 @@ class Sought:
 class _Case:
     order: Order
     looks: int = 0
+    looked_late: bool = False  # a look began when the venue could no longer bring the order up
     candidates: tuple[VenueOrder, ...] = ()
     resolved: Order | None = None
 
@@ -68,6 +68,7 @@ async def search(desk: Desk, orders: tuple[Order, ...]) -> Sought:
 
 
 async def _look_once(desk: Desk, case: _Case) -> None:
+    late = _may_be_proved(desk, case.order)
     try:
         if case.order.venue_order_id is not None:
             case.resolved = await _by_its_id(desk, case.order)
@@ -79,6 +80,7 @@ async def _look_once(desk: Desk, case: _Case) -> None:
         )
         return
     case.looks += 1
+    case.looked_late = case.looked_late or late
 
 
 async def _by_its_id(desk: Desk, order: Order) -> Order | None:
@@ -113,35 +115,39 @@ async def _by_its_looks(desk: Desk, order: Order) -> tuple[Order | None, tuple[V
 
 
 def _has_looked_enough(desk: Desk, case: _Case) -> bool:
-    now, sent_at = desk.clock.now(), _sent_at(case.order)
-    if now < sent_at + timedelta(seconds=desk.settings.unknown_patience):
+    if desk.clock.now() < _sent_at(case.order) + timedelta(seconds=desk.settings.unknown_patience):
         return False
     # Past patience one look a time will do, until the looks can prove something.
-    return case.looks >= (_LOOKS_FOR_PROOF if _can_be_proved(desk, case.order, now) else 1)
+    return _is_proof(case) if _may_be_proved(desk, case.order) else case.looks >= 1
 
 
-def _can_be_proved(desk: Desk, order: Order, now: datetime) -> bool:
-    return now >= _sent_at(order) + desk.absence_after(accepted=order.venue_order_id is not None)
+def _is_proof(case: _Case) -> bool:
+    return case.looks >= _LOOKS_FOR_PROOF and case.looked_late
+
+
+def _may_be_proved(desk: Desk, order: Order) -> bool:
+    accepted = order.venue_order_id is not None
+    return desk.clock.now() >= _sent_at(order) + desk.absence_after(accepted=accepted)
 
 
 def _sum_up(desk: Desk, cases: list[_Case]) -> Sought:
-    found, nowhere, unknown, discrepancies = [], [], [], []
+    nowhere, unknown, discrepancies = [], [], []
     now = desk.clock.now()
     for case in cases:
         order = case.order
         if case.resolved is not None:
-            found.append(case.resolved)
-        elif len(case.candidates) > 1:
+            continue
+        if len(case.candidates) > 1:
             ids = ", ".join(candidate.venue_order_id for candidate in case.candidates)
             discrepancies.append(_discrepancy("several_candidates", order, "one order at the venue", ids))
             unknown.append(_as_unknown(desk, order))
-        elif case.looks >= _LOOKS_FOR_PROOF and _can_be_proved(desk, order, now):
+        elif _is_proof(case):
             nowhere.append(order)
         else:
             told = f"not found in {case.looks} looks until {now:%Y-%m-%d %H:%M:%S} UTC"
             discrepancies.append(_discrepancy("unproved_order", order, "an outcome", told))
             unknown.append(_as_unknown(desk, order))
-    return Sought(tuple(found), tuple(nowhere), tuple(unknown), tuple(discrepancies))
+    return Sought(tuple(nowhere), tuple(unknown), tuple(discrepancies))
 
 
 def conclude_absent(desk: Desk, order: Order) -> Order:
@@ -158,6 +164,9 @@ def conclude_absent(desk: Desk, order: Order) -> Order:
     else:
         event = Event.SEEN_CANCELLED
         note = "ended: neither listed nor found any more, and the account's books show no further fill"
+    order = (
+        desk.ledger.order(order.account, order.intent.client_order_id) or order
+    )  # with all its fills by now
     filled = sum((fill.quantity for fill in order.fills), ZERO)
     return desk.ledger.record(
         order.account,

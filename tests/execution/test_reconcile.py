@@ -228,13 +228,38 @@ async def test_what_was_filled_before_the_opening_is_in_the_opening(work: Workpl
     assert not found.discrepancies
 
 
+async def test_a_trade_by_hand_that_is_listed_late_explains_a_difference_that_was_told_before(
+    work: Workplace,
+) -> None:
+    await work.reconcile()
+    work.venue.fills_lag = 60.0
+    work.venue.fill(work.venue.by_hand())
+    assert {one.subject for one in (await work.reconcile()).discrepancies} == {"BTC", "JPY"}
+    await work.clock.sleep(60)
+    found = await work.reconcile()
+    assert not found.discrepancies and len(found.foreign_fills) == 1
+
+
+async def test_a_partly_filled_order_that_the_venue_forgot_keeps_its_fills(work: Workplace) -> None:
+    await work.reconcile()
+    await work.place()
+    work.venue.fill("1000", Decimal("0.001"))
+    work.venue.end("1000")
+    work.venue.forgets_ended = True
+    found = await work.reconcile()
+    assert found.is_clean
+    (order,) = found.orders_resolved
+    assert (order.state, order.filled) == (State.CANCELLED, Decimal("0.001"))
+
+
 async def test_a_withdrawal_is_a_difference_until_somebody_answers_for_it(work: Workplace) -> None:
     await work.reconcile()
     work.venue.totals["JPY"] -= 1000
     assert [one.subject for one in (await work.reconcile()).discrepancies] == ["JPY"]
     work.venue.requests.clear()
     assert [one.subject for one in (await work.reconcile()).discrepancies] == ["JPY"]
-    assert work.venue.requests == {"open_orders": 1, "balances": 1}  # told before: not investigated again
+    # told before: not looked into again beyond its fills
+    assert work.venue.requests == {"open_orders": 1, "balances": 1, "fills": 1}
     work.ledger.adjust("bitbank", "JPY", Decimal(-1000), "ann", "withdrawn", BEGIN)
     assert (await work.reconcile()).is_clean
 
