@@ -199,8 +199,8 @@ class RequestBudget:
         lines += [f"{each.at_ms} {each.account} {','.join(sorted(each.windows))}" for each in book.requests]
         lines.append(f"end {len(book.requests)}\n")
         text = "\n".join(lines).encode("ascii")
-        # Written over in one piece, in microseconds (a rename waits for the disk), and only then cut: a process
-        # that dies in between leaves old lines behind the end, and those are not read.
+        # Written over in one piece, in microseconds (a rename waits for the disk), and only then cut: a
+        # process that dies in between leaves old lines behind the end, and those are not read.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             written = os.write(descriptor, text)
@@ -230,7 +230,7 @@ def _parse(text: str) -> _Book | None:
 
 @dataclass(frozen=True)
 class Need:
-    """The requests a minute that a configuration asks for, beside what is allowed without the cancel reserve."""
+    """The requests a minute that a configuration asks for, beside what is allowed for them."""
 
     per_minute: float
     allowed_per_minute: int
