@@ -76,9 +76,7 @@ async def compare_books(desk: Desk, symbol: str) -> Books:
     reading = await _read(desk, symbol, instruments[symbol])
     if opens:
         opening = dict(reading.totals)
-        opening.update(
-            {COLLATERAL + name: total for name, total in (await desk.exchange.collateral()).items()}
-        )
+        opening.update({COLLATERAL + name: total for name, total in (await desk.exchange.collateral()).items()})
         desk.ledger.set_opening(desk.account, opening, desk.clock.now())
     differences = _differences(desk, symbol, instruments, reading)
     for round_ in range(1 if differences == desk.told_differences else _ROUNDS):
@@ -120,9 +118,7 @@ def explained_totals(
 
     Where the opening knows collateral, fills of a perpetual move that; else they move the balances.
     """
-    behind = {
-        name.removeprefix(COLLATERAL): total for name, total in opening.items() if name.startswith(COLLATERAL)
-    }
+    behind = {name.removeprefix(COLLATERAL): total for name, total in opening.items() if name.startswith(COLLATERAL)}
     in_account = {name: total for name, total in opening.items() if not name.startswith(COLLATERAL)}
     apart = [fill for fill in fills if behind and instruments[fill.symbol].kind is Kind.PERPETUAL]
     together = [fill for fill in fills if not behind or instruments[fill.symbol].kind is Kind.SPOT]
@@ -160,14 +156,12 @@ def _opening_and_adjustments(desk: Desk) -> dict[str, Decimal]:
 
 async def _record_fills_since(desk: Desk, symbol: str) -> tuple[Fill, ...]:
     """Read and record the symbol's fills since the last known one, with an overlap. Costs 1 request."""
-    opened = desk.ledger.opening(desk.account)
     fills = await desk.exchange.fills(symbol, since=_since(desk, symbol))
-    # What was before the opening is in the opening.
-    counted = [fill for fill in fills if opened is None or fill.at >= opened[1] or _is_ours(desk, fill)]
-    return desk.ledger.record_fills(desk.account, counted, desk.clock.now())
+    return desk.ledger.record_fills(desk.account, fills, desk.clock.now())
 
 
 def _since(desk: Desk, symbol: str) -> datetime:
+    """Never before the opening: what was filled before is in it."""
     opened = desk.ledger.opening(desk.account)
     begin = opened[1] if opened is not None else desk.clock.now()
     known = desk.ledger.fills(desk.account, symbol)

@@ -28,9 +28,7 @@ async def cancel(desk: Desk, order: Order) -> Order:
         order = desk.ledger.order(order.account, order.intent.client_order_id) or order
         if order.state not in _CANCELLABLE or order.venue_order_id is None:
             break
-        order = desk.ledger.record(
-            order.account, order.intent.client_order_id, Event.CANCEL_SENT, desk.clock.now()
-        )
+        order = desk.ledger.record(order.account, order.intent.client_order_id, Event.CANCEL_SENT, desk.clock.now())
         try:
             await desk.exchange.cancel(order.intent.symbol, str(order.venue_order_id))
         except VenueError as error:

@@ -62,9 +62,7 @@ class Desk:
         )
 
 
-def absence_after(
-    venue: str, patience_seconds: float, *, order_lifetime_minutes: int, accepted: bool
-) -> timedelta:
+def absence_after(venue: str, patience_seconds: float, *, order_lifetime_minutes: int, accepted: bool) -> timedelta:
     """The time after sending from which "found nowhere" is proof at a venue; never less than the patience."""
     if venue not in _WITHOUT_REQUEST_WINDOW:
         return timedelta(seconds=max(patience_seconds, _WIDEST_REQUEST_WINDOW_SECONDS))
@@ -83,9 +81,7 @@ async def see_through(work: Coroutine[Any, Any, T]) -> T:
     cancelled = False
     while not task.done():
         try:
-            await asyncio.wait(
-                (task,)
-            )  # unlike a plain await, this leaves the task alone when we are cancelled
+            await asyncio.wait((task,))  # unlike a plain await, this leaves the task alone when we are cancelled
         except asyncio.CancelledError:
             cancelled = True
     if cancelled:

@@ -100,9 +100,7 @@ async def _close(
 
 
 @contextlib.contextmanager
-def _desk(
-    target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note
-) -> Iterator[Desk | None]:
+def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note) -> Iterator[Desk | None]:
     """A desk that may write: with the trader's own lease, else with one taken for the moment; or None."""
     lease, taken = target.lease, None
     if ledger is not None and lease is None:

@@ -78,9 +78,7 @@ async def _take_lease(ledger: Ledger, account: str, holder: str, wall: Clock, se
         waited += 0.5
 
 
-async def _renew(
-    ledger: Ledger, lease: Lease, wall: Clock, seconds: float, body: "asyncio.Task[object]"
-) -> None:
+async def _renew(ledger: Ledger, lease: Lease, wall: Clock, seconds: float, body: "asyncio.Task[object]") -> None:
     while True:
         await wall.sleep(seconds / 3)
         try:

@@ -67,9 +67,7 @@ class PaperExchange:
     resting orders 1 per symbol.
     """
 
-    def __init__(
-        self, reader: ExchangeReader, ledger: Ledger, account: str, opening: Mapping[str, Decimal]
-    ) -> None:
+    def __init__(self, reader: ExchangeReader, ledger: Ledger, account: str, opening: Mapping[str, Decimal]) -> None:
         self.name = reader.name
         self._reader = reader
         self._ledger = ledger
@@ -148,11 +146,7 @@ class PaperExchange:
             real = await self._reader.collateral()
             self._opening |= {COLLATERAL + currency: total for currency, total in real.items()}
         totals = explained_totals(self._opening, await self._all_fills(), await self._reader.instruments())
-        return {
-            name.removeprefix(COLLATERAL): total
-            for name, total in totals.items()
-            if name.startswith(COLLATERAL)
-        }
+        return {name.removeprefix(COLLATERAL): total for name, total in totals.items() if name.startswith(COLLATERAL)}
 
     async def positions(self, symbol: str) -> tuple[Position, ...]:
         """The net paper position of a perpetual, empty when flat or for spot. No request."""
@@ -170,9 +164,7 @@ class PaperExchange:
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """Resting paper orders, after a look at the book (1 request where there are any)."""
         await self._look(symbol)
-        return tuple(
-            order.told() for order in self._orders.values() if order.rests and order.intent.symbol == symbol
-        )
+        return tuple(order.told() for order in self._orders.values() if order.rests and order.intent.symbol == symbol)
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
         """One paper order, after a look at the book where it rests. Raises OrderNotFound."""
@@ -190,9 +182,7 @@ class PaperExchange:
     ) -> tuple[VenueOrder, ...]:
         """The paper order of this intent, by client order id. No request."""
         return tuple(
-            order.told()
-            for order in self._orders.values()
-            if order.intent.client_order_id == intent.client_order_id
+            order.told() for order in self._orders.values() if order.intent.client_order_id == intent.client_order_id
         )
 
     async def fills(

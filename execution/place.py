@@ -75,9 +75,7 @@ async def send_once(desk: Desk, intent: OrderIntent) -> Order:
         if not venue_order_id:
             raise NoAnswer(desk.exchange.name, "the answer to the order holds no order id")
     except (Refused, Busy) as error:
-        return ledger.record(
-            account, intent.client_order_id, Event.REFUSED, desk.clock.now(), note=str(error)
-        )
+        return ledger.record(account, intent.client_order_id, Event.REFUSED, desk.clock.now(), note=str(error))
     except NoAnswer as error:
         return _not_heard(desk, intent, str(error))
     except BaseException as error:
@@ -100,9 +98,7 @@ async def send_once(desk: Desk, intent: OrderIntent) -> Order:
 
 def _not_heard(desk: Desk, intent: OrderIntent, note: str) -> Order:
     log.warning("%s: order %s has an unknown outcome: %s", desk.account, intent.client_order_id, note)
-    return desk.ledger.record(
-        desk.account, intent.client_order_id, Event.NO_ANSWER, desk.clock.now(), note=note
-    )
+    return desk.ledger.record(desk.account, intent.client_order_id, Event.NO_ANSWER, desk.clock.now(), note=note)
 
 
 def _already_known(known: Order, intent: OrderIntent) -> Order:
@@ -122,9 +118,7 @@ def _refuse_when_held(desk: Desk, intent: OrderIntent) -> None:
         raise PlacementHeld(
             f"{desk.account}: the kill switch is latched by {latch.by} ({latch.reason}); re-arm it first"
         )
-    unsettled = [
-        order for order in desk.ledger.in_flight(desk.account, intent.symbol) if order.state in _UNSETTLED
-    ]
+    unsettled = [order for order in desk.ledger.in_flight(desk.account, intent.symbol) if order.state in _UNSETTLED]
     if unsettled:
         told = ", ".join(f"{order.intent.client_order_id} ({order.state})" for order in unsettled)
         raise PlacementHeld(f"{desk.account} {intent.symbol}: not settled yet: {told}; reconcile first")

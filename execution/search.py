@@ -75,9 +75,7 @@ async def _look_once(desk: Desk, case: _Case) -> None:
         else:
             case.resolved, case.candidates = await _by_its_looks(desk, case.order)
     except (NoAnswer, Busy) as error:
-        log.warning(
-            "%s: a look for order %s failed: %s", desk.account, case.order.intent.client_order_id, error
-        )
+        log.warning("%s: a look for order %s failed: %s", desk.account, case.order.intent.client_order_id, error)
         return
     case.looks += 1
     case.looked_late = case.looked_late or late
@@ -164,9 +162,7 @@ def conclude_absent(desk: Desk, order: Order) -> Order:
     else:
         event = Event.SEEN_CANCELLED
         note = "ended: neither listed nor found any more, and the account's books show no further fill"
-    order = (
-        desk.ledger.order(order.account, order.intent.client_order_id) or order
-    )  # with all its fills by now
+    order = desk.ledger.order(order.account, order.intent.client_order_id) or order  # with all its fills by now
     filled = sum((fill.quantity for fill in order.fills), ZERO)
     return desk.ledger.record(
         order.account,

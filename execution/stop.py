@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from exchanges.base import Exchange
-from exchanges.errors import VenueError
+from exchanges.errors import OrderNotFound, VenueError
 from execution.desk import absence_after
 from execution.flatten import flatten
 from execution.latch import kill_switch as kill_switch
@@ -23,15 +23,13 @@ from services.clock import Clock
 from services.ledger import Lease, Ledger, LedgerUnavailable
 from trading.market import Position
 from trading.money import ZERO
-from trading.orders import Event, Order, State, VenueOrder
+from trading.orders import TERMINAL, Event, Order, State, VenueOrder
 
 log = logging.getLogger(__name__)
 
 _ROUNDS = 14
 _LONGEST_PAUSE_SECONDS = 5.0
-_PATIENCE_SECONDS = (
-    35.0  # the widest request window of the venues (OKJ 30 s): later copies are refused by the venue
-)
+_PATIENCE_SECONDS = 35.0  # the widest request window of the venues (OKJ 30 s): later copies are refused by the venue
 _UNSEEN = frozenset({State.INTENDED, State.SENT, State.UNKNOWN})
 
 
@@ -95,7 +93,8 @@ class _Stopping:
     target: StopTarget
     ledger: Ledger | None
     clock: Clock
-    seen: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)  # ids that a list of open orders has shown
+    ended: set[str] = field(default_factory=set)  # ids that were read as ended
     left: dict[str, tuple[VenueOrder, ...]] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
 
@@ -106,9 +105,7 @@ class _Stopping:
 
     def told_problems(self) -> tuple[str, ...]:
         """Each problem once, and how often it came up."""
-        return tuple(
-            text if times == 1 else f"{text} ({times} times)" for text, times in self.problems.items()
-        )
+        return tuple(text if times == 1 else f"{text} ({times} times)" for text, times in self.problems.items())
 
     def note(self, doing: str, error: Exception) -> None:
         self.problems[f"{doing}: {error}"] += 1
@@ -163,9 +160,7 @@ async def _stop_one(
         verified = all(proofs)
         for symbol in symbols:
             await _write_down(stopping, symbol)
-        positions, flat = await flatten(
-            target, ledger, clock, tuple(symbols), by, close_positions, stopping.note
-        )
+        positions, flat = await flatten(target, ledger, clock, tuple(symbols), by, close_positions, stopping.note)
     except Exception as error:  # a defect at one venue must not keep the others from being reported
         log.exception("%s: the stop failed", target.account)
         stopping.problems[f"the stop itself failed: {type(error).__name__}: {error}"] += 1
@@ -189,7 +184,7 @@ async def _clear(stopping: _Stopping, symbol: str) -> bool:
     for _ in range(_ROUNDS):
         listed = await _list(stopping, symbol)
         empty = empty + 1 if listed == () else 0
-        if asked and empty >= stopping.looks_needed and not _may_still_appear(stopping, symbol):
+        if asked and empty >= stopping.looks_needed and not await _may_still_appear(stopping, symbol):
             return True
         if listed != () or not asked:
             await _cancel(stopping, symbol, listed or ())
@@ -238,21 +233,40 @@ def _in_flight(stopping: _Stopping) -> tuple[Order, ...]:
         return ()
 
 
-def _may_still_appear(stopping: _Stopping, symbol: str) -> bool:
-    """Whether an order of unknown outcome may yet come up: sent, not seen, and not too long ago."""
-    now = stopping.clock.now()
+async def _may_still_appear(stopping: _Stopping, symbol: str) -> bool:
+    """Whether an order of ours that no list has shown may yet come up: sent not too long ago, end not seen.
+
+    Costs 1 request for each order that was accepted a moment ago and is not listed.
+    """
+    now, target = stopping.clock.now(), stopping.target
     for order in _in_flight(stopping):
-        if order.intent.symbol != symbol or order.state not in _UNSEEN:
+        number = order.venue_order_id
+        if order.intent.symbol != symbol or number in stopping.seen or number in stopping.ended:
             continue
         bound = absence_after(
-            stopping.target.exchange.name,
+            target.exchange.name,
             _PATIENCE_SECONDS,
-            order_lifetime_minutes=stopping.target.order_lifetime_minutes,
-            accepted=order.venue_order_id is not None,
+            order_lifetime_minutes=target.order_lifetime_minutes,
+            accepted=number is not None,
         )
-        if now < (order.sent_at or order.intent.decided_at) + bound:
+        if now >= (order.sent_at or order.intent.decided_at) + bound:
+            continue
+        if number is None or not await _has_ended(stopping, symbol, number):
             return True
     return False
+
+
+async def _has_ended(stopping: _Stopping, symbol: str, venue_order_id: str) -> bool:
+    try:
+        told = await stopping.target.exchange.order(symbol, venue_order_id)
+    except OrderNotFound:
+        return False  # not visible yet
+    except VenueError as error:
+        stopping.note(f"order {venue_order_id}", error)
+        return False
+    if told.state in TERMINAL:
+        stopping.ended.add(venue_order_id)
+    return told.state in TERMINAL
 
 
 async def _write_down(stopping: _Stopping, symbol: str) -> None:

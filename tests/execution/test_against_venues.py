@@ -86,9 +86,7 @@ class Trader:
     async def stop(self, *, close_positions: bool = False) -> StopReport:
         desk = self.desk
         target = StopTarget(desk.account, desk.exchange, (self.symbol,), lease=desk.lease, clock=desk.clock)
-        return await stop_all(
-            [target], desk.ledger, desk.clock, "test", "drill", close_positions, home=desk.home
-        )
+        return await stop_all([target], desk.ledger, desk.clock, "test", "drill", close_positions, home=desk.home)
 
     async def audit(self) -> AuditReport:
         """Our ledger against the venue's own books."""
@@ -123,9 +121,7 @@ async def trader_at(exchange: str, home: Path, symbol: str | None = None) -> Asy
             environ={},
         )
         clock = await MarketClock.connect(address.control_url)
-        credentials = Credentials(
-            Secret(address.api_key), Secret(address.api_secret), Secret(address.passphrase)
-        )
+        credentials = Credentials(Secret(address.api_key), Secret(address.api_secret), Secret(address.passphrase))
         client = create_exchange_client(exchange, settings=settings, credentials=credentials, clock=clock)
         ledger = Ledger(settings.ledger_url)
         try:
@@ -144,9 +140,7 @@ async def trader(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield found
 
 
-@pytest_asyncio.fixture(
-    params=[("bybit", "BTC/USDT:USDT"), ("bitflyer", "BTC/JPY:JPY")], ids=lambda it: it[0]
-)
+@pytest_asyncio.fixture(params=[("bybit", "BTC/USDT:USDT"), ("bitflyer", "BTC/JPY:JPY")], ids=lambda it: it[0])
 async def perpetual(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trader]:
     exchange, symbol = request.param
     async with trader_at(exchange, tmp_path, symbol) as found:

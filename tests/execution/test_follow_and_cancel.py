@@ -59,9 +59,7 @@ async def test_a_cancelled_order_is_cancelled_when_the_venue_says_so(work: Workp
 
 
 @pytest.mark.parametrize("word", ["fail", "lost_ack", "ignore"])
-async def test_a_cancel_that_went_wrong_is_repeated_until_the_order_has_ended(
-    work: Workplace, word: str
-) -> None:
+async def test_a_cancel_that_went_wrong_is_repeated_until_the_order_has_ended(work: Workplace, word: str) -> None:
     work.venue.cancelling.append(word)
     order = await cancel(work.desk, await work.place())
     assert order.state is State.CANCELLED

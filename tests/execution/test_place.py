@@ -32,9 +32,7 @@ async def test_the_intent_and_its_sending_are_in_the_ledger_when_the_request_arr
 
 
 @pytest.mark.parametrize("word", ["refuse", "busy"])
-async def test_what_the_venue_certainly_did_not_take_is_rejected_with_its_words(
-    work: Workplace, word: str
-) -> None:
+async def test_what_the_venue_certainly_did_not_take_is_rejected_with_its_words(work: Workplace, word: str) -> None:
     work.venue.placing.append(word)
     order = await work.place()
     assert order.state is State.REJECTED

@@ -1,8 +1,11 @@
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
+from exchanges.errors import NoAnswer
+from execution.cancel import cancel
 from tests.execution.conftest import Workplace
 from tests.execution.venue import BEGIN, PERPETUAL, SPOT
 from trading.instruments import Side
@@ -119,6 +122,62 @@ async def test_a_lost_request_is_called_absent_only_after_patience_and_several_l
     assert (await work.place("two")).state is State.OPEN
 
 
+async def test_after_a_long_absence_one_look_is_still_no_proof(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("lost_request")
+    await work.place()
+    await work.clock.sleep(86_400)
+    work.venue.requests.clear()
+    begun = work.clock.now()
+    assert (await work.reconcile()).orders_resolved[0].state is State.REJECTED
+    assert work.venue.requests["find_order"] == 3
+    assert (work.clock.now() - begun).total_seconds() >= 30
+
+
+async def test_a_look_that_failed_is_no_look(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("lost_request")
+    await work.place()
+
+    async def silent(*_: object) -> None:
+        raise NoAnswer("bitbank", "timed out")
+
+    work.venue.find_order = silent  # type: ignore[assignment, method-assign]
+    found = await work.reconcile()
+    assert len(found.unknown) == 1
+    assert "0 looks" in found.discrepancies[0].found
+
+
+async def test_an_order_on_its_way_is_not_taken_for_the_leftover_of_a_crash(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("hang")
+    placing = asyncio.create_task(work.place())
+    await work.venue.arrived.wait()
+    reconciling = asyncio.create_task(work.reconcile())
+    await asyncio.sleep(0.02)
+    assert not reconciling.done()
+    work.venue.answer.set()
+    assert (await placing).state is State.OPEN
+    assert (await reconciling).is_clean
+    assert (await placing).note == ""
+
+
+async def test_balances_that_follow_a_fill_late_are_waited_for(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.balances_lag = 3.0
+    await work.place()
+    work.venue.fill("1000")
+    assert (await work.reconcile()).is_clean
+
+
+async def test_a_list_that_still_shows_a_cancelled_order_is_read_again(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.list_lag = 1.5
+    await cancel(work.desk, await work.place())
+    found = await work.reconcile()
+    assert found.is_clean and found.open_orders == ()
+
+
 async def test_at_bitflyer_a_lost_request_stays_unknown_until_no_order_could_live_any_longer(
     workplace: MakeWorkplace,
 ) -> None:
@@ -134,9 +193,7 @@ async def test_at_bitflyer_a_lost_request_stays_unknown_until_no_order_could_liv
 
 
 @pytest.mark.parametrize("venue", KINDS)
-async def test_an_order_that_shows_late_is_found_and_not_called_absent(
-    workplace: MakeWorkplace, venue: str
-) -> None:
+async def test_an_order_that_shows_late_is_found_and_not_called_absent(workplace: MakeWorkplace, venue: str) -> None:
     work = at(workplace, venue)
     await work.reconcile()
     work.venue.visible_after = 40.0

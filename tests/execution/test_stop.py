@@ -11,7 +11,7 @@ from execution.stop import StopReport, StopTarget, kill_switch, stop_all
 from services.ledger import Ledger
 from tests.execution.conftest import Workplace
 from tests.execution.test_latch import DeadLedger
-from tests.execution.venue import PERPETUAL, PRICE, SPOT
+from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT
 from trading.instruments import Side
 from trading.orders import State
 
@@ -95,12 +95,28 @@ async def test_a_list_that_cannot_be_read_proves_nothing(work: Workplace) -> Non
     assert not report.clean and not report.venues[0].verified
 
 
-async def test_one_empty_list_is_not_taken_for_proof(work: Workplace) -> None:
+async def test_without_a_ledger_more_than_two_empty_lists_are_needed(work: Workplace) -> None:
     await work.place()
-    work.venue.visible_after = 0.4  # accepted a moment ago, in no list yet
-    work.venue.cancel_all_fails = 1
+    work.venue.visible_after = 1.4  # accepted a moment ago, in no list yet
+    assert (await stop(work, ledger=None)).clean
+    assert not work.venue.resting()
+
+
+@pytest.mark.parametrize("venue", ["bybit", "bitflyer"])
+async def test_an_accepted_order_that_no_list_shows_yet_is_waited_for(workplace: MakeWorkplace, venue: str) -> None:
+    work = workplace(name=venue)
+    await work.place()
+    work.venue.visible_after = 20.0
     assert (await stop(work)).clean
     assert not work.venue.resting()
+
+
+async def test_an_accepted_order_that_has_ended_is_not_waited_for(work: Workplace) -> None:
+    work.venue.placing.append("fill")
+    await work.place()
+    assert (await stop(work)).clean
+    assert (work.clock.now() - BEGIN).total_seconds() < 5
+    assert work.ledger.orders("bitbank")[0].state is State.FILLED
 
 
 async def test_an_order_on_its_way_is_waited_for_and_cancelled(work: Workplace) -> None:
@@ -201,9 +217,7 @@ async def test_positions_are_reported_and_left_unless_asked(work: Workplace) -> 
 
 
 @pytest.mark.parametrize("side", list(Side))
-async def test_positions_are_closed_when_asked_and_the_books_still_add_up(
-    work: Workplace, side: Side
-) -> None:
+async def test_positions_are_closed_when_asked_and_the_books_still_add_up(work: Workplace, side: Side) -> None:
     await work.reconcile(PERPETUAL)
     work.venue.placing.append("fill")
     await work.place(symbol=PERPETUAL, side=side)

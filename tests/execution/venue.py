@@ -59,6 +59,8 @@ def instrument(symbol: str, venue: str) -> Instrument:
 class Booked:
     told: VenueOrder
     reduce_only: bool = False
+    rested: VenueOrder | None = None  # as it was before it ended
+    ended_at: datetime | None = None
 
 
 class ScriptedVenue:
@@ -80,9 +82,12 @@ class ScriptedVenue:
         self.visible_after = 0.0  # seconds in which an accepted order is in no list and no lookup
         self.forgets_ended = False  # ended orders are found nowhere
         self.fills_lag = 0.0  # seconds
+        self.list_lag = 0.0  # seconds in which the list still shows an order that was cancelled
+        self.balances_lag = 0.0  # seconds in which the balances are as they were before the last fill
         self.requests: Counter[str] = Counter()
         self.booked: dict[str, Booked] = {}
         self.trades: list[Fill] = []
+        self.totals_before: dict[str, Decimal] = {}
         self.totals = {"JPY": Decimal(5_000_000), "BTC": Decimal("0.1")}
         self.position = Decimal(0)
         self.arrived = asyncio.Event()  # set when a request to place has arrived
@@ -132,6 +137,7 @@ class ScriptedVenue:
         if ":" in told.symbol:
             self.position += part * sign
         else:
+            self.totals_before = dict(self.totals)
             self.totals["BTC"] += part * sign
             self.totals["JPY"] -= part * price * sign + fee
         filled = told.filled + part
@@ -139,9 +145,10 @@ class ScriptedVenue:
         self.booked[number].told = replace(told, filled=filled, state=state, average_price=price)
 
     def end(self, number: str, state: State = State.CANCELLED) -> None:
-        told = self.booked[number].told
-        if told.state not in TERMINAL:
-            self.booked[number].told = replace(told, state=state)
+        booked = self.booked[number]
+        if booked.told.state not in TERMINAL:
+            booked.rested, booked.ended_at = booked.told, self.clock.now()
+            booked.told = replace(booked.told, state=state)
 
     def resting(self, symbol: str | None = None) -> list[VenueOrder]:
         return [
@@ -206,14 +213,22 @@ class ScriptedVenue:
             self.cancel_all_fails -= 1
             raise NoAnswer(self.name, "502")
         for told in self.resting(symbol):
-            self.end(told.venue_order_id)
+            if self._seen(told):
+                self.end(told.venue_order_id)
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         self.requests["open_orders"] += 1
         if self.list_fails > 0:
             self.list_fails -= 1
             raise NoAnswer(self.name, "503")
-        return tuple(told for told in self.resting(symbol) if self._seen(told))
+        resting = [told for told in self.resting(symbol) if self._seen(told)]
+        late = self.clock.now() - timedelta(seconds=self.list_lag)
+        stale = [
+            booked.rested
+            for booked in self.booked.values()
+            if booked.rested and booked.ended_at and booked.ended_at > late and booked.rested.symbol == symbol
+        ]
+        return (*resting, *stale)
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
         self.requests["order"] += 1
@@ -253,7 +268,10 @@ class ScriptedVenue:
 
     async def balances(self) -> Mapping[str, Balance]:
         self.requests["balances"] += 1
-        return {asset: Balance(asset, total, Decimal(0)) for asset, total in self.totals.items() if total}
+        late = self.clock.now() - timedelta(seconds=self.balances_lag)
+        lags = bool(self.balances_lag and self.trades and self.trades[-1].at > late)
+        totals = self.totals_before if lags else self.totals
+        return {asset: Balance(asset, total, Decimal(0)) for asset, total in totals.items() if total}
 
     async def positions(self, symbol: str) -> tuple[Position, ...]:
         if ":" not in symbol:
