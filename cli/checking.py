@@ -8,10 +8,11 @@ from cli.prefect_server import prefect_api
 from cli.running import run_until_stopped
 from cli.settings import current_settings
 from cli.venues import venues_if_needed
+from config.settings import ExchangeName
 from trading.checks import CheckFailed, StageReport
 
 
-def run_checks(exchanges: Sequence[str], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
+def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
     """Run the stages at each exchange; exit status 0 when all passed, 1 when one did not."""
     settings = current_settings()
     reports: list[StageReport] = []
@@ -26,7 +27,7 @@ def run_checks(exchanges: Sequence[str], stages: Sequence[str], *, verbose: bool
 
 
 async def _check(
-    exchanges: Sequence[str], stages: Sequence[str], reports: list[StageReport], stop: asyncio.Event
+    exchanges: Sequence[ExchangeName], stages: Sequence[str], reports: list[StageReport], stop: asyncio.Event
 ) -> int:
     from flows.compatibility import compatibility
     from flows.minimal_order import minimal_order

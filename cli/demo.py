@@ -23,7 +23,7 @@ from cli.settings import current_settings
 from cli.trader import cycle_pace, leave, run_cycles
 from config.errors import ConfigurationError
 from config.loader import DEMO_FILE
-from config.settings import Settings
+from config.settings import ExchangeName, Settings
 from services.simulated import RunningVenue, simulated_venues
 from trading.cycle import CycleReport
 from trading.money import ZERO, plain
@@ -72,7 +72,7 @@ class VenueResult:
 
 
 def run_demo(
-    *, exchanges: Sequence[str], candles: Path | None, cycles: int, seed: int, keep_ui: bool, as_json: bool
+    *, exchanges: Sequence[ExchangeName], candles: Path | None, cycles: int, seed: int, keep_ui: bool, as_json: bool
 ) -> int:
     """Run the demo under <home>/demo; exit status 0 when every venue's books and ours agree."""
     began = time.monotonic()
@@ -86,12 +86,10 @@ def run_demo(
         settings = current_settings()
         words = ["--clock", "stepped", "--seed", str(seed)]
         words += ["--candles", str(candles)] if candles is not None else []
-        remarks.print(
-            f"{len(exchanges)} simulated venues and a Prefect server are starting; state is in {home}"
-        )
+        remarks.print(f"{len(exchanges)} simulated venues and a Prefect server are starting; state is in {home}")
         with (
             prefect_server(home / "prefect") as server,
-            simulated_venues(home, {name: words for name in exchanges}) as venues,
+            simulated_venues(home, dict.fromkeys(exchanges, words)) as venues,
         ):
             results: dict[str, VenueResult] = {}
             counts: dict[str, int] = {}
@@ -117,7 +115,7 @@ class _Demo:
     def __init__(
         self,
         settings: Settings,
-        venues: dict[str, RunningVenue],
+        venues: dict[ExchangeName, RunningVenue],
         server: PrefectServer,
         cycles: int,
         results: dict[str, VenueResult],
@@ -147,11 +145,11 @@ class _Demo:
         clean = len(self.results) == len(self.venues) and all(each.is_clean for each in self.results.values())
         return 0 if clean and not self.counts["failed_runs"] and not stop.is_set() else 1
 
-    async def _venue(self, exchange: str, progress: Progress, stop: asyncio.Event) -> None:
+    async def _venue(self, exchange: ExchangeName, progress: Progress, stop: asyncio.Event) -> None:
         from flows.compatibility import compatibility
         from flows.minimal_order import minimal_order
-        from flows.read_only import read_only
         from flows.ramp_up import ramp_up
+        from flows.read_only import read_only
         from tasks.session import reading, trading
 
         bar = progress.add_task("waiting for the market", total=self.cycles, exchange=exchange)
@@ -176,9 +174,7 @@ class _Demo:
             self.results[exchange] = await _audit(here, self.venues[exchange])
             note(f"done, on {self.results[exchange].rung}")
 
-    async def _climb_and_trade(
-        self, here: "TradingSession", stop: asyncio.Event, pace: float, note: Any
-    ) -> None:
+    async def _climb_and_trade(self, here: "TradingSession", stop: asyncio.Event, pace: float, note: Any) -> None:
         """Cycles up the ladder, then `cycles` more at its top."""
         from trading.stages import rungs
 
@@ -237,9 +233,7 @@ async def _audit(here: "TradingSession", venue: RunningVenue) -> VenueResult:
         requests=counted["total"],
         rate_limit_breaches=counted["refused_for_rate"],
         peak_requests_per_minute=max(counted["by_minute"].values(), default=0),
-        budget_per_minute=int(
-            here.configured.requests_per_minute * here.settings.execution.rate_limit_margin
-        ),
+        budget_per_minute=int(here.configured.requests_per_minute * here.settings.execution.rate_limit_margin),
         pnl=inventory.profit(price).quantize(Decimal("0.01")) if fills else ZERO,
         quote=instruments[here.symbol].quote,
         found=(*(str(each) for each in report.differences), *([chain] if chain else [])),
@@ -288,9 +282,7 @@ def _print(results: dict[str, VenueResult], counts: dict[str, int], seconds: flo
         }
         print_json({"exchanges": told, "prefect": counts, "seconds": seconds})
         return
-    rows = [
-        (label, *(cell(getattr(each, field)) for each in results.values())) for label, field in _SHOWN.items()
-    ]
+    rows = [(label, *(cell(getattr(each, field)) for each in results.values())) for label, field in _SHOWN.items()]
     budget = [f"{each.peak_requests_per_minute} of {each.budget_per_minute}" for each in results.values()]
     rows += [
         ("most requests a minute", *budget),
@@ -303,9 +295,7 @@ def _print(results: dict[str, VenueResult], counts: dict[str, int], seconds: flo
     console.print(
         f"Prefect: {counts.get('flow_runs', 0)} flow runs, {counts.get('failed_runs', 0)} failed; {seconds} s in all"
     )
-    console.print(
-        "demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does"
-    )
+    console.print("demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does")
 
 
 @contextlib.contextmanager
@@ -322,6 +312,4 @@ def _fresh_home(home: Path) -> Iterator[None]:
             home.mkdir()
             yield
     except PermissionError as error:
-        raise ConfigurationError(
-            f"{error.filename} cannot be written: set --home or CRYPTO_BOT_HOME"
-        ) from None
+        raise ConfigurationError(f"{error.filename} cannot be written: set --home or CRYPTO_BOT_HOME") from None

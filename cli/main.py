@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from config.errors import ConfigurationError
-from config.settings import EXCHANGES
+from config.settings import EXCHANGES, ExchangeName
 
 app = typer.Typer(
     name="crypto-bot",
@@ -52,9 +52,7 @@ def demo(
     candles: Annotated[
         Path | None, typer.Option("--candles", help="Replay this candle file instead of generated prices.")
     ] = None,
-    cycles: Annotated[
-        int, typer.Option("--cycles", min=1, help="Trading cycles at full size, each venue.")
-    ] = 40,
+    cycles: Annotated[int, typer.Option("--cycles", min=1, help="Trading cycles at full size, each venue.")] = 40,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the generated prices.")] = 7,
     ui: Annotated[bool, typer.Option("--ui", help="Afterwards keep Prefect's UI up until Ctrl+C.")] = False,
     as_json: Json = False,
@@ -77,9 +75,7 @@ def demo(
 @app.command()
 def up(
     exchange: Exchanges = None,
-    port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's API and UI.")
-    ] = 4200,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of Prefect's API and UI.")] = 4200,
 ) -> None:
     """Prefect server with its UI, deployments, a worker, and a trader for each exchange; Ctrl+C takes all down."""
     from cli.up import run_up
@@ -98,9 +94,7 @@ def check(
     orders: Annotated[
         bool, typer.Option("--orders", "-s", help="Also the minimal order: placed to rest, cancelled.")
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every check, not only failures.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every check, not only failures.")] = False,
     as_json: Json = False,
 ) -> None:
     """The first rungs: API compatibility and read-only access; with --orders the smallest possible order too."""
@@ -131,9 +125,7 @@ def stop(
     close_positions: Annotated[
         bool, typer.Option("--close-positions", help="Also close perpetual positions at the market.")
     ] = False,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Written with the kill switch.")
-    ] = "crypto-bot stop",
+    reason: Annotated[str, typer.Option("--reason", help="Written with the kill switch.")] = "crypto-bot stop",
     as_json: Json = False,
 ) -> None:
     """Emergency stop: no new orders, cancel everything, read again until nothing is left. Needs no Prefect."""
@@ -205,9 +197,7 @@ def venue(
     from cli.venues import run_venue
 
     raise typer.Exit(
-        run_venue(
-            _exchanges([exchange])[0], port=port, candles=candles, seed=seed, limits=limits, clock=clock
-        )
+        run_venue(_exchanges([exchange])[0], port=port, candles=candles, seed=seed, limits=limits, clock=clock)
     )
 
 
@@ -241,7 +231,7 @@ def config_schema() -> None:
     print_json(Settings.model_json_schema())
 
 
-def _exchanges(names: list[str] | None) -> tuple[str, ...]:
+def _exchanges(names: list[str] | None) -> tuple[ExchangeName, ...]:
     from config.loader import canonical_exchange
 
     return tuple(dict.fromkeys(canonical_exchange(name) for name in names)) if names else EXCHANGES
@@ -259,9 +249,7 @@ def main(arguments: list[str] | None = None) -> None:
         _end(str(error), 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
-    except (
-        Exception
-    ) as error:  # the known ends of a command; anything else is a defect and keeps its traceback
+    except Exception as error:  # the known ends of a command; anything else is a defect and keeps its traceback
         known = _known_end(error)
         if known is None:
             raise
@@ -270,11 +258,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _known_end(error: Exception) -> str | None:
     from exchanges.errors import VenueError
-    from services.ledger_types import LedgerUnavailable
+    from execution.hold import AccountHeld
+    from services.ledger import LeaseLost, LedgerConflict, LedgerUnavailable
+    from trading.checks import CheckFailed
 
-    if isinstance(error, (VenueError, LedgerUnavailable)):
-        return str(error)
-    return None
+    known = (VenueError, AccountHeld, LeaseLost, LedgerConflict, LedgerUnavailable, CheckFailed)
+    return str(error) if isinstance(error, known) else None
 
 
 def _end(sentence: str, status: int) -> Any:

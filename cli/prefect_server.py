@@ -114,17 +114,15 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
 
 @contextlib.contextmanager
 def prefect_api(home: Path) -> Iterator[str]:
-    """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, the server that runs under `home`,
-    else one of our own.
+    """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, the server that runs under
+    `home`, else one of our own.
 
     Yields its address. Raises ConfigurationError when PREFECT_API_URL does not answer.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
         if not api_is_up(named):
-            raise ConfigurationError(
-                f"PREFECT_API_URL {named} does not answer: start that server or unset it"
-            )
+            raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
         yield named
         return
     note = home / "prefect" / _NOTE
@@ -159,9 +157,7 @@ def _refuse_used_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise ConfigurationError(
-                f"port {port} is in use ({error.strerror}): choose another with --port"
-            ) from None
+            raise ConfigurationError(f"port {port} is in use ({error.strerror}): choose another with --port") from None
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
@@ -177,9 +173,7 @@ def _begin_immediate() -> None:
     from prefect.server.database import configurations
 
     @contextlib.asynccontextmanager
-    async def begin_transaction(
-        self: object, session: Any, with_for_update: bool = False
-    ) -> AsyncIterator[Any]:
+    async def begin_transaction(self: object, session: Any, with_for_update: bool = False) -> AsyncIterator[Any]:
         token = configurations.SQLITE_BEGIN_MODE.set("IMMEDIATE")
         try:
             async with session.begin() as transaction:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from cli.output import console, print_json, print_table
 from cli.settings import current_settings
 from config.errors import ConfigurationError
-from config.settings import Endpoint, Settings
+from config.settings import Endpoint, ExchangeName, Settings
 from services.simulated import find_venue
 
 
-def run_stop(exchanges: Sequence[str], *, close_positions: bool, reason: str, as_json: bool) -> int:
+def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason: str, as_json: bool) -> int:
     """Stop the exchanges; exit status 0 only when every one is proved empty of orders."""
     from execution.emergency import stop_exchanges
 
@@ -61,7 +61,7 @@ def run_stop(exchanges: Sequence[str], *, close_positions: bool, reason: str, as
     return 0 if clean else 1
 
 
-def run_rearm(exchange: str, *, by: str, reason: str) -> int:
+def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
     """Release the kill switch of one exchange in the name of a person."""
     from execution.latch import kill_switch, rearm
     from services.clock import WallClock
@@ -82,8 +82,8 @@ def run_rearm(exchange: str, *, by: str, reason: str) -> int:
     return 0
 
 
-def _can_hold_orders(settings: Settings, exchange: str) -> bool:
-    configured = settings.exchanges[exchange]  # type: ignore[index]
+def _can_hold_orders(settings: Settings, exchange: ExchangeName) -> bool:
+    configured = settings.exchanges[exchange]
     if configured.endpoint is not Endpoint.SIMULATED or configured.base_url is not None:
         return True
     return find_venue(settings.home, exchange) is not None

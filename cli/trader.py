@@ -5,13 +5,15 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from cli.output import console
 from cli.prefect_server import api_is_up, prefect_api
 from cli.running import run_until_stopped
 from cli.settings import current_settings
 from cli.venues import venues_if_needed
-from config.settings import Settings
+from config.settings import ExchangeName, Settings
 from trading.cycle import CycleReport
 from trading.money import plain
 
@@ -24,28 +26,27 @@ log = logging.getLogger(__name__)
 _LET_FINISH_SECONDS = 3.0
 
 
-def run_trader(exchange: str, *, once: bool) -> int:
+def run_trader(exchange: ExchangeName, *, once: bool) -> int:
     """Trade one exchange until a signal (or one cycle); exit status 0 when the account is proved empty of orders."""
     settings = current_settings()
     with venues_if_needed(settings, (exchange,)), prefect_api(settings.home) as api:
         return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once))
 
 
-async def _trade(exchange: str, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
+async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
     from tasks.session import trading
 
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(trading(exchange, settings))
-        print(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order", flush=True)
+        console.print(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
         try:
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
         finally:
             report = await leave(here)
     for venue in report.venues:
-        print(
+        console.print(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
-            f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + '; '.join(venue.problems)}",
-            flush=True,
+            f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + '; '.join(venue.problems)}"
         )
     return 0 if report.clean else 1
 
@@ -138,9 +139,7 @@ async def leave(here: "TradingSession") -> "StopReport":
         clock=here.clock,
         order_lifetime_minutes=here.configured.order_lifetime_minutes,
     )
-    return await stop_all(
-        [target], here.ledger, here.clock, by="trader", reason="the trader ended", latch=False
-    )
+    return await stop_all([target], here.ledger, here.clock, by="trader", reason="the trader ended", latch=False)
 
 
 def cycle_id(now: datetime) -> str:
@@ -152,12 +151,8 @@ def _say(report: CycleReport) -> None:
     what = report.refused or (
         f"{report.order_state}, {plain(report.order_filled)} filled" if report.order_state else report.reason
     )
-    profit = (
-        ""
-        if report.profit is None
-        else f", profit {plain(report.profit.quantize(report.profit.__class__(1)))}"
-    )
-    print(f"{report.cycle_id} {report.exchange} {report.rung}: {what}{profit}", flush=True)
+    profit = "" if report.profit is None else f", profit {plain(report.profit.quantize(Decimal(1)))}"
+    console.print(f"{report.cycle_id} {report.exchange} {report.rung}: {what}{profit}")
 
 
 def cycle_pace(settings: Settings, market_seconds: float | None, cycles: int) -> float:

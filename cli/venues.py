@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cli.settings import current_settings
-from config.settings import Endpoint, Settings
+from config.settings import Endpoint, ExchangeName, Settings
 from services.simulated import find_venue, simulated_venues
 
 
-def run_venue(exchange: str, *, port: int, candles: Path | None, seed: int, limits: str, clock: str) -> int:
+def run_venue(exchange: ExchangeName, *, port: int, candles: Path | None, seed: int, limits: str, clock: str) -> int:
     """Run one simulated venue until Ctrl+C; the first line on stdout tells programs where it is."""
     settings = current_settings()
     arguments = ["--port", str(port), "--seed", str(seed), "--limits", limits, "--clock", clock]
@@ -35,18 +35,18 @@ def run_venue(exchange: str, *, port: int, candles: Path | None, seed: int, limi
 
 
 @contextlib.contextmanager
-def venues_if_needed(settings: Settings, exchanges: Sequence[str]) -> Iterator[None]:
+def venues_if_needed(settings: Settings, exchanges: Sequence[ExchangeName]) -> Iterator[None]:
     """Start a simulated venue for each exchange whose configuration asks for one, where none is running."""
     missing = [name for name in exchanges if _needs_venue(settings, name)]
     if not missing:
         yield
         return
-    with simulated_venues(settings.home, {name: () for name in missing}):
+    with simulated_venues(settings.home, dict.fromkeys(missing, ())):
         yield
 
 
-def _needs_venue(settings: Settings, exchange: str) -> bool:
-    configured = settings.exchanges[exchange]  # type: ignore[index]
+def _needs_venue(settings: Settings, exchange: ExchangeName) -> bool:
+    configured = settings.exchanges[exchange]
     return (
         configured.endpoint is Endpoint.SIMULATED
         and configured.base_url is None

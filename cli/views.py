@@ -1,11 +1,12 @@
 """What the ledger knows, shown: status, orders, fills, balances. Nothing here asks a venue."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from cli.output import print_json, print_table
 from cli.settings import current_settings
-from config.settings import EXCHANGES, Settings
+from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
 from services.ledger import Ledger
 from trading.orders import Fill, Order
@@ -29,24 +30,16 @@ def show_status(*, as_json: bool) -> None:
     if as_json:
         print_json({row["exchange"]: row for row in rows})
         return
-    columns = (
-        "exchange",
-        "symbol",
-        "rung",
-        "cap",
-        "kill switch",
-        "last cycle",
-        "open",
-        "unknown",
-        "profit",
-        "quote",
-    )
+    shown = ("symbol", "rung", "cap", "kill_switch", "last_cycle", "open_orders", "unknown_orders", "profit")
     print_table(
-        "status", columns, [[row[column.replace(" ", "_")] for column in columns] for row in rows], ""
+        "status",
+        ("", *(str(row["exchange"]) for row in rows)),
+        [(name.replace("_", " "), *(row[name] for row in rows)) for name in shown],
+        "",
     )
 
 
-def _status(settings: Settings, ledger: Ledger, exchange: str) -> dict[str, object]:
+def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[str, object]:
     symbol = settings.symbol(exchange)
     rung = ledger.rung(exchange, symbol)
     account = f"{exchange}:{PAPER}" if rung is not None and rung.rung == PAPER else exchange
@@ -60,14 +53,18 @@ def _status(settings: Settings, ledger: Ledger, exchange: str) -> dict[str, obje
         "cap": rung.max_quantity if rung else None,
         "kill_switch": f"SET: {latch.reason} (by {latch.by})" if latch else "off",
         "last_cycle": cycles[0].finished_at if cycles else None,
-        "open": sum(order.state != "unknown" for order in in_flight),
-        "unknown": sum(order.state == "unknown" for order in in_flight),
-        "profit": cycles[0].report.get("profit") if cycles else None,
-        "quote": symbol.partition("/")[2].partition(":")[0],
+        "open_orders": sum(order.state != "unknown" for order in in_flight),
+        "unknown_orders": sum(order.state == "unknown" for order in in_flight),
+        "profit": _profit(cycles[0].report, symbol) if cycles else None,
     }
 
 
-def show_orders(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
+def _profit(report: Mapping[str, Any], symbol: str) -> str | None:
+    told = report.get("profit")
+    return None if told is None else f"{told} {symbol.partition('/')[2].partition(':')[0]}"
+
+
+def show_orders(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our orders, newest first, paper orders among them under their own account."""
     with _ledger() as (_, ledger):
         found = [order for order in ledger.orders(limit=None) if order.account.partition(":")[0] in exchanges]
@@ -87,9 +84,7 @@ def show_orders(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
         "venue_order_id",
         "reason",
     )
-    print_table(
-        "orders", columns, [[_order(order)[column] for column in columns] for order in found], "none yet"
-    )
+    print_table("orders", columns, [[_order(order)[column] for column in columns] for order in found], "none yet")
 
 
 def _order(order: Order) -> dict[str, object]:
@@ -111,7 +106,7 @@ def _order(order: Order) -> dict[str, object]:
     }
 
 
-def show_fills(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
+def show_fills(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our fills, newest first."""
     with _ledger() as (_, ledger):
         found = [(name, fill) for name in exchanges for fill in ledger.fills(name)]
@@ -124,7 +119,7 @@ def show_fills(exchanges: Sequence[str], *, limit: int, as_json: bool) -> None:
     print_table("fills", columns, [[row[column] for column in columns] for row in rows], "none yet")
 
 
-def _fill(exchange: str, fill: Fill) -> dict[str, object]:
+def _fill(exchange: ExchangeName, fill: Fill) -> dict[str, object]:
     return {
         "at": fill.at,
         "exchange": exchange,
@@ -141,7 +136,7 @@ def _fill(exchange: str, fill: Fill) -> dict[str, object]:
     }
 
 
-def show_balances(exchanges: Sequence[str], *, as_json: bool) -> None:
+def show_balances(exchanges: Sequence[ExchangeName], *, as_json: bool) -> None:
     """Print the balances that the last reconcile read, with the time at which they were true."""
     rows = []
     with _ledger() as (_, ledger):

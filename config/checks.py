@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from config.errors import ConfigurationError
 from config.reading import DEMO_FILE, KeyPath, Tree
-from config.settings import Endpoint, ExchangeSettings, Settings
+from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 
 # Requests of one trading cycle: candles, ticker, book, balances, open orders, fills, an unfinished order,
 # then place, read, cancel. bitFlyer's candles and a second page are met by the margin.
@@ -84,7 +84,7 @@ def _check_requests(settings: Settings, name: str, tree: Tree) -> None:
     )
 
 
-def _check_currency(settings: Settings, name: str, tree: Tree) -> None:
+def _check_currency(settings: Settings, name: ExchangeName, tree: Tree) -> None:
     symbol = settings.symbol(name)
     quote = symbol.partition("/")[2].partition(":")[0]
     for key in ("max_order_notional", "max_position_notional", "max_daily_loss"):

@@ -26,9 +26,7 @@ def credential_variables(exchange: str, endpoint: Endpoint) -> tuple[str, ...]:
     return (*names, f"{prefix}_PASSPHRASE") if exchange == "okcoinjp" else names
 
 
-def credentials_from_environment(
-    exchange: str, endpoint: Endpoint, environ: Mapping[str, str]
-) -> Credentials:
+def credentials_from_environment(exchange: str, endpoint: Endpoint, environ: Mapping[str, str]) -> Credentials:
     """Read the keys. Raises ConfigurationError naming the variables that are missing or empty."""
     names = credential_variables(exchange, endpoint)
     values = [environ.get(name, "").strip() for name in names]

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from config.checks import check_possible
 from config.errors import ConfigurationError
 from config.reading import DEFAULT_FILE, DEMO_FILE, KeyPath, Tree, read_environment, read_file, read_overrides
-from config.settings import EXCHANGES, Settings
+from config.settings import EXCHANGES, ExchangeName, Settings
 from trading.money import plain
 
 __all__ = ["DEMO_FILE", "ConfigurationError", "canonical_exchange", "load_settings", "show_settings"]
@@ -36,12 +36,13 @@ _PLAIN_WORDS = {
 _SECRET_WORDS = ("secret", "api_key", "apikey", "passphrase", "password", "token")
 
 
-def canonical_exchange(name: str) -> str:
+def canonical_exchange(name: str) -> ExchangeName:
     """Our name of an exchange, however it was typed (`okj` is okcoinjp). Raises ConfigurationError."""
     typed = name.strip().lower()
     known = _ALIASES.get(typed, typed)
-    if known in EXCHANGES:
-        return known
+    for exchange in EXCHANGES:
+        if exchange == known:
+            return exchange
     near = get_close_matches(typed, (*EXCHANGES, *_ALIASES), 1, 0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigurationError(f"unknown exchange {name!r}: {hint}there are {', '.join(EXCHANGES)} (or okj)")
@@ -72,9 +73,7 @@ def show_settings(
 def _read(files: Sequence[Path], overrides: Sequence[str], environ: Mapping[str, str]) -> Tree:
     tree = Tree()
     read_file(tree, DEFAULT_FILE, "config/default.yml")
-    named = [
-        Path(name).expanduser() for name in environ.get("CRYPTO_BOT_CONFIG", "").split(os.pathsep) if name
-    ]
+    named = [Path(name).expanduser() for name in environ.get("CRYPTO_BOT_CONFIG", "").split(os.pathsep) if name]
     for path in (*named, *files):
         before = _strategy(tree)
         read_file(tree, path, "config/demo.yml" if path.resolve() == DEMO_FILE else None)
@@ -92,9 +91,7 @@ def _read(files: Sequence[Path], overrides: Sequence[str], environ: Mapping[str,
 def _strategy(tree: Tree) -> tuple[object, dict[KeyPath, str]]:
     strategy = tree.values.get("strategy")
     name = strategy.get("name") if isinstance(strategy, dict) else None
-    return name, {
-        path: place for path, place in tree.places.items() if path[:2] == ("strategy", "parameters")
-    }
+    return name, {path: place for path, place in tree.places.items() if path[:2] == ("strategy", "parameters")}
 
 
 def _forget_parameters_of_another_strategy(tree: Tree, before: tuple[object, dict[KeyPath, str]]) -> None:
@@ -158,12 +155,8 @@ def _sentence(tree: Tree, error: ErrorDetails) -> str:
     wanted = f"; write {described}" if described else ""
     if error["type"] == "missing":
         return f"{place}: {key} is missing{wanted}"
-    said = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ").removeprefix(
-        "Input "
-    )
-    was = (
-        "" if isinstance(error["input"], dict) or ", was" in said else f", was {_as_written(error['input'])}"
-    )
+    said = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    was = "" if isinstance(error["input"], dict) or ", was" in said else f", was {_as_written(error['input'])}"
     return f"{place}: {key}: {said}{was}{wanted}".replace("\n", " ")
 
 

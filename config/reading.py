@@ -35,8 +35,7 @@ class Tree:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
                 raise ConfigurationError(
-                    f"{place}: {'.'.join(path)}: {'.'.join(path[:depth])} is a single value, "
-                    "there is no key below it"
+                    f"{place}: {'.'.join(path)}: {'.'.join(path[:depth])} is a single value, there is no key below it"
                 )
         node[path[-1]] = value
         self.places[path] = place
@@ -85,9 +84,7 @@ def _leaves(node: yaml.MappingNode, above: KeyPath, name: str) -> Iterator[tuple
             raise ConfigurationError(f"{name}:{line}: a key must be a word")
         key = key_node.value  # as written: YAML would turn `on` into true
         if key in seen:
-            raise ConfigurationError(
-                f"{name}:{line}: {'.'.join((*above, key))} is given twice; remove one of them"
-            )
+            raise ConfigurationError(f"{name}:{line}: {'.'.join((*above, key))} is given twice; remove one of them")
         seen.add(key)
         if isinstance(value_node, yaml.MappingNode) and value_node.value:
             yield from _leaves(value_node, (*above, key), name)

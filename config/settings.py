@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from trading.money import amount
 
-EXCHANGES = ("bybit", "bitbank", "bitflyer", "okcoinjp")
 ExchangeName = Literal["bybit", "bitbank", "bitflyer", "okcoinjp"]
+EXCHANGES: tuple[ExchangeName, ...] = ("bybit", "bitbank", "bitflyer", "okcoinjp")
 Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
 
 
@@ -64,9 +64,7 @@ class ExecutionSettings(Strict):
     rate_limit_margin: float = Field(
         0.8, gt=0, le=1, description="fraction of requests_per_minute that we allow ourselves; 0.8 is 80 %"
     )
-    cancel_reserve: float = Field(
-        0.2, ge=0, lt=1, description="fraction of the budget that only cancelling may use"
-    )
+    cancel_reserve: float = Field(0.2, ge=0, lt=1, description="fraction of the budget that only cancelling may use")
     retry_attempts: int = Field(3, ge=1, le=10, description="tries of a read; placing is never repeated")
     retry_delay: float = Field(1.0, ge=0, description="seconds before a read is repeated, doubling each time")
     timeout: float = Field(10.0, gt=0, description="seconds until a request counts as not answered")
@@ -96,9 +94,7 @@ class ExchangeSettings(Strict):
     hostname: str | None = Field(None, description="host name, e.g. manepa.jp for Bybit's Japanese site")
     symbol: Symbol = Field(description="symbol as BASE/QUOTE, or BASE/QUOTE:SETTLE for a perpetual")
     requests_per_minute: int = Field(gt=0, description="requests a minute that the venue allows the account")
-    target_quantity: Money = Field(
-        gt=0, description="base currency (BTC): the size that is 100 % of the ramp"
-    )
+    target_quantity: Money = Field(gt=0, description="base currency (BTC): the size that is 100 % of the ramp")
     order_lifetime_minutes: int = Field(
         60, ge=1, le=43200, description="minutes until a resting order ends by itself (bitFlyer)"
     )
@@ -117,9 +113,7 @@ class RiskSettings(Strict):
     max_orders_per_day: int = Field(ge=1, description="number of orders in a day")
     max_daily_loss: dict[str, Money] = Field(description="amounts by quote currency: loss that ends the day")
     max_drawdown: Money = Field(gt=0, le=1, description="fraction of the equity peak; 0.05 is 5 %")
-    price_collar: Money = Field(
-        gt=0, le=1, description="fraction away from the middle of the book; 0.02 is 2 %"
-    )
+    price_collar: Money = Field(gt=0, le=1, description="fraction away from the middle of the book; 0.02 is 2 %")
     max_data_age_seconds: float = Field(gt=0, description="seconds: older market data place no order")
     max_clock_skew_seconds: float = Field(gt=0, description="seconds between this clock and the venue's")
     duplicate_window_seconds: float = Field(ge=0, description="seconds in which the same order is refused")
@@ -171,9 +165,7 @@ class LadderSettings(Strict):
 
 
 class LoggingSettings(Strict):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="least level that is kept"
-    )
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is kept")
     handlers: tuple[Literal["console", "file"], ...] = Field(
         ("console", "file"), description="list of console (stderr) and file"
     )
@@ -197,11 +189,11 @@ class Settings(Strict):
     logging: LoggingSettings
     ledger: LedgerSettings
 
-    def symbol(self, exchange: str) -> str:
+    def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
         if self.data.symbol is not None and exchange == self.data.exchange:
             return self.data.symbol
-        return self.exchanges[exchange].symbol  # type: ignore[index]
+        return self.exchanges[exchange].symbol
 
     @property
     def ledger_url(self) -> str:

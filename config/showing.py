@@ -50,8 +50,4 @@ def _scalar(value: Any, tree: Tree, path: KeyPath) -> str:
         value = str(value)
     if isinstance(value, str):
         value = _PASSWORD_IN_URL.sub(r"\1:••••", value)
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-        .split("\n...")[0]
-        .strip()
-    )
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n...")[0].strip()

@@ -230,8 +230,7 @@ class BitbankReader(Reader):
         rows = await self._rows(_ASSETS, "assets")
         with reading(self.name):
             held = [
-                Balance(row["asset"].upper(), amount(row["free_amount"]), amount(row["locked_amount"]))
-                for row in rows
+                Balance(row["asset"].upper(), amount(row["free_amount"]), amount(row["locked_amount"])) for row in rows
             ]
         return {balance.asset: balance for balance in held if balance.total != 0}
 

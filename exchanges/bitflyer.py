@@ -53,9 +53,7 @@ _ROWS = 100
 _READING_PATHS = frozenset(
     f"/v1/me/{path}" for path in ("getbalance", "getchildorders", "getexecutions", "gettradingcommission")
 )
-_TRADING_PATHS = frozenset(
-    f"/v1/me/{path}" for path in ("sendchildorder", "cancelchildorder", "cancelallchildorders")
-)
+_TRADING_PATHS = frozenset(f"/v1/me/{path}" for path in ("sendchildorder", "cancelchildorder", "cancelallchildorders"))
 _WITHDRAWING_PATHS = frozenset({"/v1/me/withdraw", "/v1/me/sendcoin"})
 
 _TRADING_HEALTH = frozenset({"NORMAL", "BUSY"})
@@ -170,9 +168,7 @@ class BitflyerReader(Reader):
         length = timedelta(seconds=timeframe_seconds(self.name, timeframe))
         if length * limit > RETENTION:
             possible = RETENTION // length
-            raise BadRequest(
-                self.name, f"keeps 31 days of executions: {possible} candles of {timeframe}, not {limit}"
-            )
+            raise BadRequest(self.name, f"keeps 31 days of executions: {possible} candles of {timeframe}, not {limit}")
         product = await self._product(symbol)
         store = self._candles.setdefault(symbol, CandleStore(self._page_reader(product)))
         return await store.candles(length, limit, self.clock.now())
@@ -254,9 +250,7 @@ class BitflyerReader(Reader):
         return tuple(
             order
             for order in self._orders(intent.symbol, rows)
-            if order.venue_order_id not in known_ids
-            and accepted_at(order) >= earliest
-            and looks_like(order, intent)
+            if order.venue_order_id not in known_ids and accepted_at(order) >= earliest and looks_like(order, intent)
         )
 
     async def fills(

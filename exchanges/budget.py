@@ -243,9 +243,7 @@ class Need:
 
     def __str__(self) -> str:
         calls = ", ".join(f"{call} {count:g}" for call, count in self.by_call.items())
-        verdict = (
-            "fits" if self.fits else "does not fit: raise execution.cycle_seconds or requests_per_minute"
-        )
+        verdict = "fits" if self.fits else "does not fit: raise execution.cycle_seconds or requests_per_minute"
         return (
             f"{self.per_minute:.1f} requests a minute ({calls} a cycle) of {self.allowed_per_minute} "
             f"allowed (limit {self.requests_per_minute}): {verdict}"

@@ -57,9 +57,7 @@ POSITIONS = Route("GET", "v5/position/list", windows=_READS)
 # Spot may send twice as many; the stricter figure (linear) holds for both.
 PLACE = Route("POST", "v5/order/create", purpose=Purpose.PLACE, windows=_per_second("create", 10))
 CANCEL = Route("POST", "v5/order/cancel", purpose=Purpose.CANCEL, windows=_per_second("cancel", 10))
-CANCEL_ALL = Route(
-    "POST", "v5/order/cancel-all", purpose=Purpose.CANCEL, windows=_per_second("cancel-all", 10)
-)
+CANCEL_ALL = Route("POST", "v5/order/cancel-all", purpose=Purpose.CANCEL, windows=_per_second("cancel-all", 10))
 
 _INTERVALS = {"1m": "1", "5m": "5", "15m": "15", "30m": "30", "1h": "60", "4h": "240", "1d": "D"}
 _TIME_IN_FORCE = {
@@ -166,8 +164,7 @@ class BybitReader(Reader):
         result = (await self.client.call(BOOK, request))["result"]
         with reading(self.name):
             bids, asks = (
-                tuple(Level(amount(price), amount(size)) for price, size in result[side][:depth])
-                for side in ("b", "a")
+                tuple(Level(amount(price), amount(size)) for price, size in result[side][:depth]) for side in ("b", "a")
             )
             return OrderBook(symbol, bids, asks, from_ms(result["ts"]))
 

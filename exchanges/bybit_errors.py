@@ -31,6 +31,4 @@ _CODES: Mapping[type[VenueError], str] = {
         170371 170372 176002""",
 }
 
-ERRORS: Mapping[str, type[VenueError]] = {
-    code: kind for kind, codes in _CODES.items() for code in codes.split()
-}
+ERRORS: Mapping[str, type[VenueError]] = {code: kind for kind, codes in _CODES.items() for code in codes.split()}

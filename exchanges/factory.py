@@ -123,9 +123,7 @@ def _base_url(name: str, exchange: ExchangeSettings) -> str | None:
     return exchange.base_url
 
 
-def _budget(
-    name: str, settings: Settings, per_minute: Window, credentials: Credentials, clock: Clock
-) -> RequestBudget:
+def _budget(name: str, settings: Settings, per_minute: Window, credentials: Credentials, clock: Clock) -> RequestBudget:
     """The budget file of the venue's host, under home: accounts share it and count apart in it."""
     client = reader_class(name).client_class
     windows = [per_minute, *client.windows]

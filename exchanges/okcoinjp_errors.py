@@ -30,6 +30,4 @@ _CODES: Mapping[type[VenueError], str] = {
         51025 51110 51116 51118 51120 51121 51122 51124""",
 }
 
-ERRORS: Mapping[str, type[VenueError]] = {
-    code: kind for kind, codes in _CODES.items() for code in codes.split()
-}
+ERRORS: Mapping[str, type[VenueError]] = {code: kind for kind, codes in _CODES.items() for code in codes.split()}

@@ -164,9 +164,7 @@ class Transport(_CcxtClass):
         name = api if isinstance(api, str) else api[0]
         route = self.routes.get((name, method, path))
         if route is None:
-            raise CallNotAllowed(
-                f"{self.venue}: {method} {path} is not among the calls that this client makes"
-            )
+            raise CallNotAllowed(f"{self.venue}: {method} {path} is not among the calls that this client makes")
         if route.purpose is not Purpose.READ and not self.wiring.may_trade:
             raise CallNotAllowed(f"{self.venue}: {route} cannot be sent, this client only reads")
         attempts = self.wiring.attempts if route.purpose is Purpose.READ else 1

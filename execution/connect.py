@@ -7,18 +7,18 @@ import aiohttp
 from config.credentials import Credentials, credentials_from_environment
 from config.errors import ConfigurationError
 from config.secret import Secret
-from config.settings import Endpoint, Settings
+from config.settings import Endpoint, ExchangeName, Settings
 from services.clock import Clock, MarketClock, WallClock
 from services.simulated import find_venue
 
 
-async def resolve(exchange: str, settings: Settings) -> tuple[Settings, Credentials, Clock]:
+async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings, Credentials, Clock]:
     """Find out where the exchange is, which keys open it and whose time counts there.
 
     A simulated venue without `base_url` is looked for among those that run under this home. Raises
     ConfigurationError.
     """
-    configured = settings.exchanges[exchange]  # type: ignore[index]
+    configured = settings.exchanges[exchange]
     if configured.endpoint is not Endpoint.SIMULATED:
         return settings, credentials_from_environment(exchange, configured.endpoint, os.environ), WallClock()
     if configured.base_url is not None:
@@ -37,7 +37,7 @@ async def resolve(exchange: str, settings: Settings) -> tuple[Settings, Credenti
     return ready, credentials, await _market_clock(exchange, address.control_url)
 
 
-async def _market_clock(exchange: str, control_url: str) -> Clock:
+async def _market_clock(exchange: ExchangeName, control_url: str) -> Clock:
     try:
         return await MarketClock.connect(control_url)
     except aiohttp.ClientError as error:

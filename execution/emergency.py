@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from config.errors import ConfigurationError
-from config.settings import Settings
+from config.settings import ExchangeName, Settings
 from exchanges import create_exchange_client
 from execution.connect import resolve
 from execution.stop import StopReport, StopTarget, stop_all
@@ -15,7 +15,7 @@ from services.ledger import Ledger, LedgerUnavailable
 
 
 async def stop_exchanges(
-    settings: Settings, names: Sequence[str], *, by: str, reason: str, close_positions: bool
+    settings: Settings, names: Sequence[ExchangeName], *, by: str, reason: str, close_positions: bool
 ) -> tuple[StopReport, tuple[str, ...]]:
     """Stop the named exchanges; also returns one sentence for each that could not be reached by its
     configuration.
@@ -36,7 +36,7 @@ async def stop_exchanges(
                 continue
             client = create_exchange_client(name, settings=ready, credentials=credentials, clock=clock)
             stack.push_async_callback(client.close)
-            lifetime = ready.exchanges[name].order_lifetime_minutes  # type: ignore[index]
+            lifetime = ready.exchanges[name].order_lifetime_minutes
             targets.append(
                 StopTarget(
                     account=name,

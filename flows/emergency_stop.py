@@ -5,13 +5,8 @@ from typing import Literal
 from prefect import flow
 
 from config.settings import EXCHANGES, ExchangeName
-from execution.stop import StopReport
 from tasks.report import publish_stop
-from tasks.stop import stop_trading
-
-
-class SomethingLeft(Exception):
-    """The stop could not prove that nothing is left in the market; the report says what to look at."""
+from tasks.stop import refuse_unclean, stop_trading
 
 
 @flow(name="emergency_stop", flow_run_name="emergency_stop {exchange}", retries=0, persist_result=False)
@@ -19,15 +14,8 @@ async def emergency_stop(
     exchange: ExchangeName | Literal["all"] = "all",
     close_positions: bool = False,
     reason: str = "emergency stop from Prefect",
-) -> StopReport:
+) -> None:
     """Stop one exchange or all: no new orders, everything cancelled, proved by reading. Raises SomethingLeft."""
     report = await stop_trading(EXCHANGES if exchange == "all" else (exchange,), reason, close_positions)
     await publish_stop(report)
-    if not report.clean:
-        problems = [
-            f"{venue.account}: {len(venue.left)} orders left; {'; '.join(venue.problems) or 'not verified'}"
-            for venue in report.venues
-            if not venue.is_clean
-        ]
-        raise SomethingLeft("; ".join((*problems, *report.problems)))
-    return report
+    refuse_unclean(report)

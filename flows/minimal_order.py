@@ -1,4 +1,4 @@
-"""Third rung: the smallest order the venue accepts goes in, is seen, comes out, and leaves the balances as they were."""
+"""Third rung: the smallest order the venue takes goes in, is seen, comes out, and leaves the balances as before."""
 
 from prefect import flow
 

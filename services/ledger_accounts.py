@@ -95,8 +95,7 @@ class AccountBooks:
         if row is None:
             return None
         balances = {
-            asset: Balance(asset, Decimal(free), Decimal(locked))
-            for asset, (free, locked) in row.balances.items()
+            asset: Balance(asset, Decimal(free), Decimal(locked)) for asset, (free, locked) in row.balances.items()
         }
         return balances, row.at
 
@@ -112,9 +111,7 @@ class AccountBooks:
             peak = connection.execute(newest).scalar_one_or_none()
             point = EquityPoint(now, equity, equity if peak is None else max(peak, equity))
             connection.execute(
-                insert(equity_points).values(
-                    account=account, quote=quote, at=now, equity=equity, peak=point.peak
-                )
+                insert(equity_points).values(account=account, quote=quote, at=now, equity=equity, peak=point.peak)
             )
         return point
 
@@ -258,13 +255,18 @@ class AccountBooks:
 
     def latched(self, account: str) -> Latch | None:
         """The account's own latch or else the one for all, or None when trading is allowed."""
-        query = select(latches).where(
-            latches.c.account.in_((account, ALL_ACCOUNTS)), latches.c.rearmed_at.is_(None)
-        )
+        query = select(latches).where(latches.c.account.in_((account, ALL_ACCOUNTS)), latches.c.rearmed_at.is_(None))
         with self._database.reading() as connection:
             found = {row.account: row for row in connection.execute(query)}
         row = found.get(account) or found.get(ALL_ACCOUNTS)
         return None if row is None else Latch(row.account, row.reason, row.by, row.at)
+
+    def rearmed_at(self, account: str) -> datetime | None:
+        """When a person last released the account's kill switch, its own or the one for all."""
+        query = select(func.max(latches.c.rearmed_at)).where(latches.c.account.in_((account, ALL_ACCOUNTS)))
+        with self._database.reading() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
 
 def _rung(row: Row[Any]) -> RungRecord:

@@ -19,9 +19,7 @@ _MOVE_HEAD = update(chain_head)
 Entry = tuple[str, str, str]  # subject, kind, detail as canonical JSON
 
 
-def event_hash(
-    previous: str, seq: int, at: datetime, account: str, subject: str, kind: str, detail: str
-) -> str:
+def event_hash(previous: str, seq: int, at: datetime, account: str, subject: str, kind: str, detail: str) -> str:
     """Hash one event together with the hash of the event before it."""
     row = canonical_json([seq, at, account, subject, kind, detail])
     return sha256(f"{previous}\n{row}".encode()).hexdigest()

@@ -49,9 +49,7 @@ class Database:
         self._writer = self._engine.execution_options(ledger_write=True)
         # SQLite's reading transactions see one moment by nature
         self._reader = (
-            self._engine
-            if self._is_sqlite
-            else self._engine.execution_options(isolation_level="REPEATABLE READ")
+            self._engine if self._is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
         try:
             with self._translated():
@@ -90,9 +88,7 @@ class Database:
         try:
             yield
         except (IntegrityError, DataError) as error:
-            raise LedgerConflict(
-                f"the ledger at {self.place} refuses the row: {_first_line(error)}"
-            ) from error
+            raise LedgerConflict(f"the ledger at {self.place} refuses the row: {_first_line(error)}") from error
         except (SQLAlchemyError, sqlite3.Error) as error:
             if isinstance(error, StatementError) and isinstance(error.orig, (TypeError, ValueError)):
                 raise error.orig from error  # a value that no ledger takes, not a database that fails
@@ -123,9 +119,7 @@ def _checked_url(url: str) -> URL:
     if backend not in ("sqlite", "postgresql"):
         raise ConfigurationError(f"ledger.url: {backend} is not supported; use sqlite or postgresql")
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            "ledger.url: a ledger in memory would forget; name a file: sqlite:////path/ledger.db"
-        )
+        raise ConfigurationError("ledger.url: a ledger in memory would forget; name a file: sqlite:////path/ledger.db")
     return parsed
 
 
@@ -135,8 +129,7 @@ def _prepare_sqlite_file(path: Path, busy_seconds: float) -> None:
         mode = _set_write_ahead_log(path, busy_seconds)
     except (OSError, sqlite3.OperationalError) as error:
         raise ConfigurationError(
-            f"cannot write the ledger {path} ({error}); "
-            "set CRYPTO_BOT_HOME to a directory that this user may write"
+            f"cannot write the ledger {path} ({error}); set CRYPTO_BOT_HOME to a directory that this user may write"
         ) from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnavailable(_unavailable(str(path), error, busy_seconds)) from error

@@ -26,9 +26,7 @@ class Leases:
         with self._database.writing() as connection:
             row = connection.execute(select(leases).where(leases.c.account == account)).one_or_none()
             if row is None:
-                connection.execute(
-                    insert(leases).values(account=account, token=1, holder=holder, expires_at=until)
-                )
+                connection.execute(insert(leases).values(account=account, token=1, holder=holder, expires_at=until))
                 return Lease(account, holder, 1)
             if row.holder is not None and row.holder != holder and row.expires_at > now:
                 raise LeaseLost(
@@ -37,9 +35,7 @@ class Leases:
                 )
             token = row.token + 1
             connection.execute(
-                update(leases)
-                .where(leases.c.account == account)
-                .values(token=token, holder=holder, expires_at=until)
+                update(leases).where(leases.c.account == account).values(token=token, holder=holder, expires_at=until)
             )
             return Lease(account, holder, token)
 
@@ -69,6 +65,4 @@ def check_lease(connection: Connection, lease: Lease) -> None:
     row = connection.execute(_LEASE_OF, {"of_account": lease.account}).one_or_none()
     if row is None or row.token != lease.token or row.holder is None:
         other = row.holder if row is not None and row.holder is not None else "nobody"
-        raise LeaseLost(
-            f"{lease.account} is no longer held by {lease.holder} but by {other}; nothing was written"
-        )
+        raise LeaseLost(f"{lease.account} is no longer held by {lease.holder} but by {other}; nothing was written")

@@ -219,9 +219,7 @@ class OrderBooks:
             if not fresh:
                 return ()
             rows = [_fill_values(account, fill, now) for fill in fresh.values()]
-            entries: list[Entry] = [
-                (f"{row['symbol']} {row['fill_id']}", "fill", fill_detail(row)) for row in rows
-            ]
+            entries: list[Entry] = [(f"{row['symbol']} {row['fill_id']}", "fill", fill_detail(row)) for row in rows]
             first = append(connection, account, now, entries)
             for offset, row in enumerate(rows):
                 row["event_seq"] = first + offset
@@ -235,9 +233,7 @@ class OrderBooks:
 
     def order_by_venue_id(self, account: str, venue_order_id: str) -> Order | None:
         """The order that the venue calls `venue_order_id`, or None."""
-        query = select(*_ORDER_COLUMNS).where(
-            orders.c.account == account, orders.c.venue_order_id == venue_order_id
-        )
+        query = select(*_ORDER_COLUMNS).where(orders.c.account == account, orders.c.venue_order_id == venue_order_id)
         with self._database.reading() as connection:
             found = _orders(connection, query)
         return found[0] if found else None
@@ -286,9 +282,7 @@ class OrderBooks:
     def count_orders(self, account: str, *, since: datetime) -> int:
         """How many orders of an account were intended since a time."""
         query = (
-            select(func.count())
-            .select_from(orders)
-            .where(orders.c.account == account, orders.c.created_at >= since)
+            select(func.count()).select_from(orders).where(orders.c.account == account, orders.c.created_at >= since)
         )
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
@@ -312,9 +306,7 @@ class OrderBooks:
 
     def rung_of_order(self, account: str, client_order_id: str) -> str:
         """The rung under which an order was intended. Raises LedgerConflict for an unknown order."""
-        query = select(orders.c.rung).where(
-            orders.c.account == account, orders.c.client_order_id == client_order_id
-        )
+        query = select(orders.c.rung).where(orders.c.account == account, orders.c.client_order_id == client_order_id)
         with self._database.reading() as connection:
             rung = connection.execute(query).scalar_one_or_none()
         if rung is None:
@@ -355,9 +347,7 @@ def _orders(connection: Connection, query: Any, **values: str) -> tuple[Order, .
         for fill in _fills_of(connection, account, [order for order in bare if order.account == account]):
             own.setdefault((account, fill.symbol + fill.venue_order_id), []).append(fill)
     return tuple(
-        replace(
-            order, fills=tuple(own.get((order.account, f"{order.intent.symbol}{order.venue_order_id}"), ()))
-        )
+        replace(order, fills=tuple(own.get((order.account, f"{order.intent.symbol}{order.venue_order_id}"), ())))
         for order in bare
     )
 
@@ -443,9 +433,7 @@ def _fill_values(account: str, fill: Fill, now: datetime) -> dict[str, Any]:
 def _known_fill_ids(connection: Connection, account: str, new: Sequence[Fill]) -> set[tuple[str, str]]:
     known: set[tuple[str, str]] = set()
     for chunk in _chunks(sorted({fill.id for fill in new})):
-        query = select(fills.c.symbol, fills.c.fill_id).where(
-            fills.c.account == account, fills.c.fill_id.in_(chunk)
-        )
+        query = select(fills.c.symbol, fills.c.fill_id).where(fills.c.account == account, fills.c.fill_id.in_(chunk))
         known.update((row.symbol, row.fill_id) for row in connection.execute(query))
     return known
 

@@ -85,9 +85,7 @@ def _first_bad_copy(connection: Connection, kind: str) -> str | None:
     """Compare rows that never change (fills, rungs) with the one event that wrote them."""
     table, detail = {"fill": (fills, fill_detail), "rung": (rungs, rung_detail)}[kind]
     query = (
-        select(
-            events.c.account.label("event_account"), events.c.subject, events.c.detail.label("told"), table
-        )
+        select(events.c.account.label("event_account"), events.c.subject, events.c.detail.label("told"), table)
         .select_from(events.outerjoin(table, table.c.event_seq == events.c.seq))
         .where(events.c.kind == kind)
         .order_by(events.c.seq)

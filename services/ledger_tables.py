@@ -186,9 +186,7 @@ events = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
     Column("account", String(64), nullable=False),
-    Column(
-        "subject", String(200), nullable=False
-    ),  # order: its client order id; fill: symbol and fill id; ...
+    Column("subject", String(200), nullable=False),  # order: its client order id; fill: symbol and fill id; ...
     Column("kind", String(32), nullable=False),
     Column("detail", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),

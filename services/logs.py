@@ -110,6 +110,11 @@ class SharedRotatingFile(RotatingFileHandler):
             yield
 
 
+def _worth_the_console(record: logging.LogRecord) -> bool:
+    """A flow run says ten lines about itself; its page in the UI keeps them, the terminal shows what went wrong."""
+    return record.levelno >= logging.WARNING or not record.name.startswith("prefect")
+
+
 def mask_secrets(text: str) -> str:
     """The text with every secret known to config.secret replaced by dots."""
     _start_masking()
@@ -124,7 +129,9 @@ def configure_logging(settings: Settings) -> None:
     _start_masking()
     handlers: list[logging.Handler] = []
     if "console" in settings.logging.handlers:
-        handlers.append(logging.StreamHandler(sys.stderr))
+        console = logging.StreamHandler(sys.stderr)
+        console.addFilter(_worth_the_console)
+        handlers.append(console)
     if "file" in settings.logging.handlers:
         handlers.append(_file_handler(settings.log_file))
     root = logging.getLogger()

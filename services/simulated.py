@@ -1,7 +1,7 @@
 """Simulated venues as processes: start some, find one that runs.
 
-A running venue leaves its first line as `<home>/venues/NAME.json` (readable by its owner only), so that a command in another
-terminal, the emergency stop above all, meets the same market. The keys in it open nothing but that simulation.
+A running venue leaves its first line as `<home>/venues/NAME.json` (readable by its owner only), so that a command in
+another terminal, the emergency stop above all, meets the same market. The keys open nothing but that simulation.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from config.errors import ConfigurationError
+from config.settings import ExchangeName
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunningVenue:
         return self.process.poll() is not None
 
 
-def find_venue(home: Path, exchange: str) -> VenueAddress | None:
+def find_venue(home: Path, exchange: ExchangeName) -> VenueAddress | None:
     """Return the simulated venue of this home that is running now, if any."""
     try:
         address = VenueAddress(**json.loads(_note(home, exchange).read_text()))
@@ -52,13 +53,15 @@ def find_venue(home: Path, exchange: str) -> VenueAddress | None:
 
 
 @contextlib.contextmanager
-def simulated_venues(home: Path, arguments: Mapping[str, Sequence[str]]) -> Iterator[dict[str, RunningVenue]]:
+def simulated_venues(
+    home: Path, arguments: Mapping[ExchangeName, Sequence[str]]
+) -> Iterator[dict[ExchangeName, RunningVenue]]:
     """Run simulated venues, named by exchange, as child processes for the length of the block.
 
-    `arguments` holds what `python -m simvenue` is told for each. The children also end when this process does, however it
-    ends. Raises ConfigurationError with the last words of one that does not start.
+    `arguments` holds what `python -m simvenue` is told for each. The children also end when this process does, however
+    it ends. Raises ConfigurationError with the last words of one that does not start.
     """
-    processes: dict[str, subprocess.Popen[str]] = {}
+    processes: dict[ExchangeName, subprocess.Popen[str]] = {}
     try:
         for exchange, words in arguments.items():
             processes[exchange] = _start(home, exchange, words)
@@ -75,7 +78,7 @@ def simulated_venues(home: Path, arguments: Mapping[str, Sequence[str]]) -> Iter
             _wait(process)
 
 
-def _start(home: Path, exchange: str, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+def _start(home: Path, exchange: ExchangeName, arguments: Sequence[str]) -> "subprocess.Popen[str]":
     log = _log(home, exchange)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,7 @@ def _start(home: Path, exchange: str, arguments: Sequence[str]) -> "subprocess.P
         raise ConfigurationError(f"{log.parent}: cannot be written ({error.strerror}); set --home") from None
 
 
-def _when_ready(home: Path, exchange: str, process: "subprocess.Popen[str]") -> RunningVenue:
+def _when_ready(home: Path, exchange: ExchangeName, process: "subprocess.Popen[str]") -> RunningVenue:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -119,9 +122,9 @@ def _wait(process: "subprocess.Popen[str]") -> None:
         process.stdout.close()
 
 
-def _log(home: Path, exchange: str) -> Path:
+def _log(home: Path, exchange: ExchangeName) -> Path:
     return home / "logs" / f"venue-{exchange}.log"
 
 
-def _note(home: Path, exchange: str) -> Path:
+def _note(home: Path, exchange: ExchangeName) -> Path:
     return home / "venues" / f"{exchange}.json"

@@ -40,9 +40,7 @@ def lock_of(pair: Pair, order: Order) -> tuple[str, Decimal]:
     return pair.base, order.remaining
 
 
-def reserve_of(
-    pair: Pair, side: str, price: Decimal, quantity: Decimal, *, maker: bool
-) -> tuple[str, Decimal]:
+def reserve_of(pair: Pair, side: str, price: Decimal, quantity: Decimal, *, maker: bool) -> tuple[str, Decimal]:
     """Give (asset, amount) that fees and rounding of a spot order may take beyond what it locks."""
     fee, currency = fee_of(pair, side, price, quantity, maker=maker)
     fee = max(ZERO, fee)

@@ -29,9 +29,7 @@ FIRST_ORDER_ID = 48_000_000_000
 FIRST_TRADE_ID = 1_400_000_000
 
 
-def _pair(
-    base: str, start: str, tick: str, maker: str, taker: str, largest: str, largest_market: str
-) -> Pair:
+def _pair(base: str, start: str, tick: str, maker: str, taker: str, largest: str, largest_market: str) -> Pair:
     return Pair(
         symbol=f"{base}/JPY",
         venue_symbol=f"{base.lower()}_jpy",
@@ -126,9 +124,7 @@ class BitbankWire:
             web.get("/tickers_jpy", self._open(lambda path: public.tickers("JPY"))),
             web.get("/{pair}/ticker", self._open(lambda path: public.ticker(path["pair"]))),
             web.get("/{pair}/depth", self._open(lambda path: public.depth(path["pair"]))),
-            web.get(
-                "/{pair}/transactions", self._open(lambda path: public.newest_transactions(path["pair"]))
-            ),
+            web.get("/{pair}/transactions", self._open(lambda path: public.newest_transactions(path["pair"]))),
             web.get(
                 "/{pair}/transactions/{day}",
                 self._open(lambda path: public.transactions(path["pair"], path["day"])),

@@ -28,9 +28,7 @@ class BitbankGate:
         self._secret = api_secret.encode()
         self._last_nonce = -1
 
-    def refusal(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int
-    ) -> int | None:
+    def refusal(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int) -> int | None:
         """Return the venue's error code for a request that is not let in, else None.
 
         `target` is the raw path with its query as received, `body` the raw bytes.
@@ -51,9 +49,7 @@ class BitbankGate:
             return self._judge_nonce(signed, signature, headers["ACCESS-NONCE"])
         return NO_REQUEST_TIME if "ACCESS-TIME-WINDOW" in headers else NO_NONCE
 
-    def _judge_window(
-        self, signed: bytes, signature: str, headers: Mapping[str, str], wall_ms: int
-    ) -> int | None:
+    def _judge_window(self, signed: bytes, signature: str, headers: Mapping[str, str], wall_ms: int) -> int | None:
         stamp = headers["ACCESS-REQUEST-TIME"]
         # a client that leaves the window header out signs an empty text in its place
         window = headers.get("ACCESS-TIME-WINDOW", "")

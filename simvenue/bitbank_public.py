@@ -15,9 +15,7 @@ from simvenue.venue import Venue
 
 LEVELS = 200
 NEWEST_TRANSACTIONS = 60
-TRIGGER = Decimal(
-    "0.2"
-)  # how far the price may run from the close ten minutes ago before the circuit breaker
+TRIGGER = Decimal("0.2")  # how far the price may run from the close ten minutes ago before the circuit breaker
 TEN_MINUTES_MS = 600_000
 
 DAY_S = 86_400

@@ -34,9 +34,7 @@ Call = Callable[[Parameters], Any]
 FIVE_MINUTES_MS = 300_000
 SMALL_SIZE = Decimal("0.1")
 # what opens risk or loads the matching shares one budget; a single cancel is not part of it
-ORDER_GROUP = frozenset(
-    f"/v1/me/{name}" for name in ("sendchildorder", "sendparentorder", "cancelallchildorders")
-)
+ORDER_GROUP = frozenset(f"/v1/me/{name}" for name in ("sendchildorder", "sendparentorder", "cancelallchildorders"))
 FIRST_EXECUTION_ID = 2_600_000_000
 
 

@@ -21,9 +21,7 @@ class BitflyerGate:
         self._key = api_key
         self._secret = api_secret.encode()
 
-    def refusal(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int
-    ) -> str | None:
+    def refusal(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int) -> str | None:
         """Return the venue's message (its status is -500) for a request that is not let in, else None.
 
         `target` is the raw path with its query as received, `body` the raw bytes.

@@ -66,9 +66,7 @@ class BitflyerOrders:
     def cancel(self, parameters: Parameters) -> None:
         """Ask for one order's end; silent also when it has ended already."""
         pair = product_of(self._venue, parameters, default=None)
-        if (parameters.get("child_order_acceptance_id") is None) == (
-            parameters.get("child_order_id") is None
-        ):
+        if (parameters.get("child_order_acceptance_id") is None) == (parameters.get("child_order_id") is None):
             raise invalid("order id: give child_order_id or child_order_acceptance_id")
         order = next(self._orders(pair, parameters), None)
         if order is None:

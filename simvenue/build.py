@@ -78,9 +78,7 @@ def build_venue(spec: VenueSpec, *, mode: str, candles: Path | None, seed: int) 
         if bars and pair.base == replayed:
             sources[pair.symbol] = FileCandles(bars, pair, seed, shift)
         else:
-            sources[pair.symbol] = GeneratedCandles(
-                pair, seed, start, quiet=mode == "wall", daily_gap=spec.daily_gap
-            )
+            sources[pair.symbol] = GeneratedCandles(pair, seed, start, quiet=mode == "wall", daily_gap=spec.daily_gap)
     return Venue(spec, clock, secrets_for(spec, seed), sources, seed=seed)
 
 

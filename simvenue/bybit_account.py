@@ -179,9 +179,7 @@ class BybitAccount:
         return {}
 
     def _coin(self, asset: str, free: Decimal, locked: Decimal) -> dict[str, Any]:
-        contracts = [
-            pair for pair in self._venue.spec.pairs if pair.kind == "perpetual" and pair.quote == asset
-        ]
+        contracts = [pair for pair in self._venue.spec.pairs if pair.kind == "perpetual" and pair.quote == asset]
         unrealised = sum((self._venue.unrealised(pair.symbol) for pair in contracts), Decimal(0))
         order_margin = sum((self._venue.order_margin(pair.symbol) for pair in contracts), Decimal(0))
         position_margin = sum((self._venue.position_margin(pair.symbol) for pair in contracts), Decimal(0))

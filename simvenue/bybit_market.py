@@ -93,9 +93,7 @@ class BybitMarket:
             "list": [_candle(bar) for bar in reversed(bars)],
         }
 
-    def _bars(
-        self, market: Market, interval: str, start: int | None, end: int | None, limit: int
-    ) -> list[Bar]:
+    def _bars(self, market: Market, interval: str, start: int | None, end: int | None, limit: int) -> list[Bar]:
         if interval in CALENDAR:
             days = market.candles(DAY_MS // 1000)
             bars = grouped(days, CALENDAR[interval], self._venue.clock.now_ms())
@@ -111,9 +109,7 @@ class BybitMarket:
         if "symbol" in params and word in ("spot", "linear"):
             return [self._pair(word, params)]
         base = params.get("baseCoin")
-        return [
-            pair for pair in self._venue.spec.pairs if pair.category == word and base in (None, pair.base)
-        ]
+        return [pair for pair in self._venue.spec.pairs if pair.category == word and base in (None, pair.base)]
 
     def _pair(self, word: str, params: Params) -> Pair:
         return find_pair(self._venue, word, params.get("symbol", ""))

@@ -117,10 +117,7 @@ class BybitOrders:
         equity = sum(self._venue.balances().get(pair.quote, (Decimal(0), Decimal(0))))
         contracts = [each for each in self._venue.spec.pairs if each.kind == "perpetual"]
         used = sum(
-            (
-                self._venue.position_margin(each.symbol) + self._venue.order_margin(each.symbol)
-                for each in contracts
-            ),
+            (self._venue.position_margin(each.symbol) + self._venue.order_margin(each.symbol) for each in contracts),
             Decimal(0),
         )
         added = Decimal(0)
@@ -194,10 +191,7 @@ class BybitOrders:
         asked = positive(params.get("qty", ""))
         if asked is None:
             raise Refusal(BAD_PARAMETER, "params error: Qty invalid")
-        if (
-            any(name in params and params[name] != "0" for name in CONDITIONAL)
-            or _order_filter(params) != "Order"
-        ):
+        if any(name in params and params[name] != "0" for name in CONDITIONAL) or _order_filter(params) != "Order":
             raise Refusal(BAD_PARAMETER, "params error: conditional orders are not taken here")
         if params.get("isLeverage", "0") != "0" or params.get("positionIdx", "0") != "0":
             raise Refusal(BAD_PARAMETER, "params error: position idx not match position mode")

@@ -33,9 +33,7 @@ class Refusal(Exception):
         self.message = message
 
 
-def check_signature(
-    headers: Mapping[str, str], signed: bytes, api_key: str, api_secret: str, wall_ms: int
-) -> None:
+def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api_secret: str, wall_ms: int) -> None:
     """Judge a private request; `signed` is the raw query of a GET, the raw body of a POST. Raises Refusal.
 
     Valid while wall - window <= timestamp < wall + 1000 ms. A client without a window header signs an empty

@@ -58,9 +58,7 @@ def read_candles(path: Path) -> list[Candle]:
         raise ValueError(f"{path}: found no rows; {needed}")
     for before, after in pairwise(bars):
         if after.open_ms <= before.open_ms:
-            raise ValueError(
-                f"{path}: found timestamp {after.open_ms} after {before.open_ms}; needed are rising ones"
-            )
+            raise ValueError(f"{path}: found timestamp {after.open_ms} after {before.open_ms}; needed are rising ones")
     while bars and not bars[0].volume:  # no price is known before the first trade
         bars.pop(0)
     if not bars:
@@ -76,15 +74,12 @@ def _bar(path: Path, line: int, row: dict[str, str | None]) -> Candle:
     except (ValueError, InvalidOperation):
         raise ValueError(f"{path}: line {line}: found {','.join(texts)}; needed are numbers") from None
     if open_ms < 100_000_000_000 or open_ms % MINUTE:
-        raise ValueError(
-            f"{path}: line {line}: found timestamp {open_ms}; needed is a whole minute in Unix ms"
-        )
+        raise ValueError(f"{path}: line {line}: found timestamp {open_ms}; needed is a whole minute in Unix ms")
     bar = Candle(open_ms, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4])
     sane = all(number.is_finite() for number in numbers) and bar.volume >= 0
     if not (sane and 0 < bar.low <= min(bar.open, bar.close) and bar.high >= max(bar.open, bar.close)):
         raise ValueError(
-            f"{path}: line {line}: found {','.join(texts)}; "
-            "needed is 0 < low <= open, close <= high and volume >= 0"
+            f"{path}: line {line}: found {','.join(texts)}; needed is 0 < low <= open, close <= high and volume >= 0"
         )
     return bar
 
@@ -117,10 +112,7 @@ class FileCandles:
         bar = self._bars.get(bar_ms)
         if bar is None:
             return None
-        if self._length == MINUTE:
-            minutes = [bar]
-        else:
-            minutes = split_bar(bar, self._length // MINUTE, self._pair, self._seed)
+        minutes = [bar] if self._length == MINUTE else split_bar(bar, self._length // MINUTE, self._pair, self._seed)
         for number, minute in enumerate(minutes):
             self._minutes[bar_ms + number * MINUTE] = on_tick(
                 minute._replace(open_ms=bar_ms + number * MINUTE), self._pair.tick
@@ -140,9 +132,7 @@ def split_bar(bar: Candle, count: int, pair: Pair, seed: int) -> list[Candle]:
     minutes = []
     for number, volume in enumerate(volumes):
         inside = points[number * 3 : number * 3 + 4]
-        minutes.append(
-            Candle(bar.open_ms + number * MINUTE, inside[0], max(inside), min(inside), inside[-1], volume)
-        )
+        minutes.append(Candle(bar.open_ms + number * MINUTE, inside[0], max(inside), min(inside), inside[-1], volume))
     return minutes
 
 
@@ -235,9 +225,7 @@ class GeneratedCandles:
             absent.update((start + number) % 1440 for number in range(length))
         return absent
 
-    def _candle(
-        self, rng: Random, day_ms: int, minute: int, path: list[float], sigma: float, busy: float
-    ) -> Candle:
+    def _candle(self, rng: Random, day_ms: int, minute: int, path: list[float], sigma: float, busy: float) -> Candle:
         start, end = path[minute], path[minute + 1]
         stands = busy < 0.1
         above = 0.0 if stands else abs(rng.gauss(0, sigma)) * 0.6
@@ -254,9 +242,7 @@ class GeneratedCandles:
         lot = self._pair.lot
         notional = NOTIONAL_A_MINUTE.get(self._pair.quote, 35_000.0) * busy * rng.lognormvariate(0, 0.7)
         lots = max(1, int(notional / price / float(lot)))
-        return Candle(
-            day_ms + minute * MINUTE, on_path(start), on_path(high), on_path(low), on_path(end), lots * lot
-        )
+        return Candle(day_ms + minute * MINUTE, on_path(start), on_path(high), on_path(low), on_path(end), lots * lot)
 
 
 def _bridge(rng: Random, start: float, end: float, sigma: float) -> list[float]:

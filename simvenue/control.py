@@ -51,9 +51,7 @@ class Control:
         ]
 
     async def about(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {"exchange": self._venue.spec.name, "not_simulated": not_simulated(self._venue)}
-        )
+        return web.json_response({"exchange": self._venue.spec.name, "not_simulated": not_simulated(self._venue)})
 
     async def unknown(self, request: web.Request) -> web.Response:
         return _refused(404, f"no {request.method} {request.path}; GET {PREFIX}/ says more")
@@ -175,10 +173,7 @@ def _fill_row(fill: Fill) -> dict[str, Any]:
 
 
 def balance_rows(venue: Venue) -> dict[str, dict[str, str]]:
-    return {
-        asset: {"free": plain(free), "locked": plain(locked)}
-        for asset, (free, locked) in venue.balances().items()
-    }
+    return {asset: {"free": plain(free), "locked": plain(locked)} for asset, (free, locked) in venue.balances().items()}
 
 
 async def _answer(request: web.Request, act: Callable[[dict[str, Any]], dict[str, Any]]) -> web.Response:

@@ -8,9 +8,7 @@ from simvenue.values import Level, Pair
 LEVELS = 200  # a side
 
 
-def shaped_side(
-    side: str, last: Decimal, volume: Decimal, pair: Pair, seed: int, minute_ms: int
-) -> list[Level]:
+def shaped_side(side: str, last: Decimal, volume: Decimal, pair: Pair, seed: int, minute_ms: int) -> list[Level]:
     """Make one side of the book ("buy" = bids), best first; sizes follow the minute's volume, in whole lots.
 
     The same minute has the same shape wherever the price is. Fewer than 200 levels only near zero.

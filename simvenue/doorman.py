@@ -87,6 +87,4 @@ def _check_margin(order: Order, pair: Pair, market: Market, margin: Margin) -> N
     fee, _ = fee_of(pair, order.side, price, order.quantity, maker=False)
     spare = margin.spare(pair.quote)
     if more + fee > spare:
-        raise Rejection(
-            "insufficient_funds", f"needs {plain(more + fee)} {pair.quote} margin, has {plain(spare)}"
-        )
+        raise Rejection("insufficient_funds", f"needs {plain(more + fee)} {pair.quote} margin, has {plain(spare)}")

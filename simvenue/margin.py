@@ -56,9 +56,7 @@ class Margin:
         for symbol, pair in self._pairs.items():
             if pair.kind == "spot":
                 for order in self._markets[symbol].resting.all():
-                    currency, amount = reserve_of(
-                        pair, order.side, order.price or ZERO, order.remaining, maker=True
-                    )
+                    currency, amount = reserve_of(pair, order.side, order.price or ZERO, order.remaining, maker=True)
                     left -= amount if currency == asset else ZERO
             elif pair.quote == asset and asset not in self._account.collateral:
                 left -= self.in_use(symbol) - min(ZERO, self.unrealised(symbol))

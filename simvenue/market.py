@@ -254,9 +254,7 @@ class Market:
         factor = self._factor(minute_ms)
         if candle is None or factor == 1:
             return candle
-        prices = [
-            self._scaled(price, factor) for price in (candle.open, candle.high, candle.low, candle.close)
-        ]
+        prices = [self._scaled(price, factor) for price in (candle.open, candle.high, candle.low, candle.close)]
         return Candle(minute_ms, prices[0], prices[1], prices[2], prices[3], candle.volume)
 
     def _scaled(self, price: Decimal, factor: Decimal) -> Decimal:

@@ -134,16 +134,13 @@ class OkcoinjpWire:
                 self._gateway,
                 RateWindow("account", GUIDE_LIMIT, GUIDE_WINDOW_MS, lambda request, body: 1),
             ]
-        windows = [
-            RateWindow(name, limit, TWO_SECONDS_MS, _counts(name)) for name, limit in PER_TWO_SECONDS.items()
-        ]
+        windows = [RateWindow(name, limit, TWO_SECONDS_MS, _counts(name)) for name, limit in PER_TWO_SECONDS.items()]
         for name, limit in PER_INSTRUMENT.items():
             for pair in SPEC.pairs:
                 weigh = _counts_orders(name, pair.venue_symbol)
                 windows.append(RateWindow(f"{name} {pair.venue_symbol}", limit, TWO_SECONDS_MS, weigh))
         windows += [
-            RateWindow(name, limit, TWO_SECONDS_MS, _counts_orders(name, None))
-            for name, limit in PER_BATCH.items()
+            RateWindow(name, limit, TWO_SECONDS_MS, _counts_orders(name, None)) for name, limit in PER_BATCH.items()
         ]
         return [self._gateway, *windows, RateWindow(TIMER, 1, 1000, _counts(TIMER))]
 

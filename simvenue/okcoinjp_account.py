@@ -158,9 +158,7 @@ class OkcoinjpAccount:
         raise Refusal("50120", "This API key doesn't have permission to use this function")
 
     def _assets(self) -> list[str]:
-        return list(
-            dict.fromkeys(name for pair in self._venue.spec.pairs for name in (pair.quote, pair.base))
-        )
+        return list(dict.fromkeys(name for pair in self._venue.spec.pairs for name in (pair.quote, pair.base)))
 
     def _worth(self) -> Decimal:
         """Value everything in JPY at the last prices."""
@@ -192,8 +190,6 @@ class OkcoinjpAccount:
                 held[currency] = held.get(currency, Decimal(0)) - change
                 if end is not None and fill.at > end:
                     continue
-                if all(
-                    params.get(name) in (None, row[name]) for name in ("ccy", "instId", "type", "subType")
-                ):
+                if all(params.get(name) in (None, row[name]) for name in ("ccy", "instId", "type", "subType")):
                     rows.append((bill_id(fill, leg), row))
         return one_page(rows if params.get("instType", "SPOT") == "SPOT" else [], params)

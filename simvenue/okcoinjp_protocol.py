@@ -121,11 +121,7 @@ def one_page(rows: list[tuple[int, Any]], params: Params) -> list[Any]:
     """Cut a page out of (id, row) pairs, newest first: `after` asks for older ids, `before` for newer."""
     after, before = whole_number(params, "after"), whole_number(params, "before")
     limit = page_size(params, 100, 100)
-    kept = [
-        row
-        for number, row in rows
-        if (after is None or number < after) and (before is None or number > before)
-    ]
+    kept = [row for number, row in rows if (after is None or number < after) and (before is None or number > before)]
     # asked for what is newer than an id alone, the venue serves the rows next to it
     return kept[-limit:] if before is not None and after is None else kept[:limit]
 

@@ -20,9 +20,7 @@ def leg_points(rng: Random, bar: Candle, count: int, tick: Decimal) -> list[Deci
     first = rng.randrange(1, count - 2)
     second = rng.randrange(first + 1, count - 1)
     points: list[Decimal] = []
-    for begin, end, length in zip(
-        corners, corners[1:], (first, second - first, count - 1 - second), strict=False
-    ):
+    for begin, end, length in zip(corners, corners[1:], (first, second - first, count - 1 - second), strict=False):
         width = int((end - begin) / tick)
         points.append(begin)
         if length > 1:

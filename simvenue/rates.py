@@ -67,9 +67,7 @@ class RequestCounts:
         return dict(self._by_minute)
 
 
-def first_full(
-    windows: list[RateWindow], request: web.Request, body: bytes, now_ms: int
-) -> RateWindow | None:
+def first_full(windows: list[RateWindow], request: web.Request, body: bytes, now_ms: int) -> RateWindow | None:
     """Admit a request into every window that it counts in, or into none and give the first without room."""
     weights = [(window, window.weigh(request, body)) for window in windows]
     for window, weight in weights:

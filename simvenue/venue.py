@@ -102,9 +102,7 @@ class Venue:
         }
         self._account = Account(spec.opening, spec.collateral)
         self._margin = Margin(self._pairs, self._markets, self._account)
-        self._engines = {
-            symbol: Engine(market, self._book, self._fillable) for symbol, market in self._markets.items()
-        }
+        self._engines = {symbol: Engine(market, self._book, self._fillable) for symbol, market in self._markets.items()}
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._fills_of: dict[int, list[Fill]] = {}
@@ -399,7 +397,5 @@ class Venue:
 
     def ends_ms(self) -> int | None:
         """Give the end of the last recorded candle; None when the market never ends."""
-        ends = [
-            market.source.ends_ms for market in self._markets.values() if market.source.ends_ms is not None
-        ]
+        ends = [market.source.ends_ms for market in self._markets.values() if market.source.ends_ms is not None]
         return min(ends) if ends else None

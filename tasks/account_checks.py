@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from config.settings import ExchangeName
 from tasks.asking import ask_all, expect
 from tasks.session import session
 from trading.checks import Check
@@ -10,7 +11,7 @@ from trading.money import plain
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def check_key(exchange: str) -> tuple[Check, ...]:
+async def check_key(exchange: ExchangeName) -> tuple[Check, ...]:
     """The key is accepted, cannot withdraw, and this machine's clock agrees with the venue's."""
     here = session(exchange)
 
@@ -43,7 +44,7 @@ async def check_key(exchange: str) -> tuple[Check, ...]:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def check_account(exchange: str) -> tuple[Check, ...]:
+async def check_account(exchange: ExchangeName) -> tuple[Check, ...]:
     """Balances, resting orders and own trades can be read and make sense."""
     here = session(exchange)
 

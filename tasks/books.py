@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from config.settings import ExchangeName
 from execution.reconcile import Reconciliation
 from services.ledger import CycleRecord
 from tasks.carry_out import Outcome
@@ -21,7 +22,7 @@ _P95 = 0.95
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def close_books(
-    exchange: str,
+    exchange: ExchangeName,
     cycle_id: str,
     started_at: datetime,
     books: Reconciliation,

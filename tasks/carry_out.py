@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from config.settings import ExchangeName
 from execution.cancel import cancel
 from execution.follow import follow
 from execution.latch import set_latch
@@ -26,7 +27,7 @@ class Outcome:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def reconcile_account(exchange: str) -> Reconciliation:
+async def reconcile_account(exchange: ExchangeName) -> Reconciliation:
     """Take back what still rests from the cycle before, then make the ledger agree with the venue."""
     session = trading_session(exchange)
     record = session.ledger.rung(exchange, session.symbol)
@@ -34,15 +35,13 @@ async def reconcile_account(exchange: str) -> Reconciliation:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def carry_out(exchange: str, cycle_id: str, decision: Decision, books: Reconciliation) -> Outcome:
+async def carry_out(exchange: ExchangeName, cycle_id: str, decision: Decision, books: Reconciliation) -> Outcome:
     """Place the approved order once and see what becomes of it; a taker's rest is cancelled at the end."""
     session = trading_session(exchange)
     verdict = decision.verdict
     if isinstance(verdict, Refused):
         if verdict.latches:
-            set_latch(
-                session.settings.home, session.ledger, exchange, str(verdict), "risk", session.clock.now()
-            )
+            set_latch(session.settings.home, session.ledger, exchange, str(verdict), "risk", session.clock.now())
         return Outcome(None, f"refused by {verdict}")
     if not isinstance(verdict, Approved):
         return Outcome(None, decision.reason)

@@ -8,7 +8,7 @@ import pandas
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from config.settings import RiskSettings
+from config.settings import ExchangeName, RiskSettings
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
@@ -48,7 +48,7 @@ class Standing:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def decide(exchange: str, cycle_id: str, books: Reconciliation, market: MarketView) -> Decision:
+async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, market: MarketView) -> Decision:
     """Turn candles and position into one approved order, one refused order, or none with its reason."""
     session = trading_session(exchange)
     rung = session.ledger.rung(exchange, session.symbol)
@@ -127,12 +127,11 @@ def risk_facts(
         recent=tuple(RecentOrder.of(order) for order in recent),
         collateral=collateral,
         maintenance=maintenance_near(session.name, now),
+        rearmed_at=ledger.rearmed_at(desk.account.partition(":")[0]),
     )
 
 
-def account_standing(
-    ledger: Ledger, account: str, instrument: Instrument, price: Decimal, now: datetime
-) -> Standing:
+def account_standing(ledger: Ledger, account: str, instrument: Instrument, price: Decimal, now: datetime) -> Standing:
     """What the bot's own trades have made of the account's quote currency, with the base it holds valued at `price`.
 
     Coins that the account held before are left out: their rise and fall is not the bot's doing.

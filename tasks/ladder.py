@@ -8,7 +8,7 @@ from decimal import Decimal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from config.settings import RungSettings
+from config.settings import ExchangeName, RungSettings
 from services.ledger import RungRecord
 from tasks.session import Session, TradingSession, session, trading_session
 from trading.checks import StageReport
@@ -32,7 +32,7 @@ _SELF_APPROVED = "simulated venue approves itself"
 class RungReview:
     """What a review of the ladder found and did, at one exchange. Times are market time, UTC."""
 
-    exchange: str
+    exchange: ExchangeName
     symbol: str
     before: str
     after: str
@@ -43,7 +43,7 @@ class RungReview:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def grant_rung(exchange: str, report: StageReport) -> str:
+async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
     """Issue the certificate of a check that passed, unless a higher one is in force; return the rung in force."""
     here = session(exchange)
     ladder = rungs(here.settings.ladder.ramp_steps)
@@ -63,22 +63,18 @@ async def grant_rung(exchange: str, report: StageReport) -> str:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def review_rung(exchange: str) -> RungReview:
+async def review_rung(exchange: ExchangeName) -> RungReview:
     """Judge the evidence since the certificate in force was issued; promote, hold or demote by one verdict."""
     here = trading_session(exchange)
     now = here.clock.now()
     record = here.ledger.rung(exchange, here.symbol)
     before = record.rung if record is not None else ""
     if record is None:
-        return RungReview(
-            exchange, here.symbol, "", "", Decimal(0), "hold", ("the checks have not passed yet",), now
-        )
+        return RungReview(exchange, here.symbol, "", "", Decimal(0), "hold", ("the checks have not passed yet",), now)
     evidence = _evidence(here, record, now)
     verdict = judge(record.rung, evidence, _thresholds(here))
     if isinstance(verdict, Hold):
-        return RungReview(
-            exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now
-        )
+        return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)
     cap = await _cap(here, verdict.to)
     shown = {**asdict(evidence), "reasons": list(verdict.reasons)}
     _issue(here, verdict.to, cap, shown, evidence.approved_by or "the evidence", now)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from config.settings import ExchangeName
 from exchanges.errors import Busy
 from tasks.session import trading_session
 from trading.instruments import Instrument
@@ -42,7 +43,7 @@ class MarketView:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def read_market(exchange: str) -> MarketView:
+async def read_market(exchange: ExchangeName) -> MarketView:
     """Read status, the last closed candles and the book; the adapter repeats what may be repeated."""
     session = trading_session(exchange)
     data, symbol = session.settings.data, session.symbol
@@ -56,7 +57,7 @@ async def read_market(exchange: str) -> MarketView:
     return MarketView(instrument, status, candles, book, skew, session.clock.now())
 
 
-async def _book(exchange: str, symbol: str) -> OrderBook | None:
+async def _book(exchange: ExchangeName, symbol: str) -> OrderBook | None:
     try:
         return await trading_session(exchange).reader.order_book(symbol)
     except Busy:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from config.settings import ExchangeName
 from exchanges import ApiVersionManager
 from tasks.asking import Question, ask_all, expect
 from tasks.session import Session, session
@@ -16,7 +17,7 @@ _BOOK_DEPTH = 20
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def check_versions(exchange: str) -> tuple[Check, ...]:
+async def check_versions(exchange: ExchangeName) -> tuple[Check, ...]:
     """What is installed is what was examined, and it can do what we ask of it. No request."""
     report = ApiVersionManager().generate_compatibility_report()
     info = next(each for each in report.exchanges if each.name == exchange)
@@ -36,7 +37,7 @@ async def check_versions(exchange: str) -> tuple[Check, ...]:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def check_instrument(exchange: str) -> tuple[Check, ...]:
+async def check_instrument(exchange: ExchangeName) -> tuple[Check, ...]:
     """The symbol exists, its steps and minimums are known, the target size fits, the venue is open."""
     here = session(exchange)
 
@@ -67,7 +68,7 @@ async def check_instrument(exchange: str) -> tuple[Check, ...]:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def check_market_data(exchange: str) -> tuple[Check, ...]:
+async def check_market_data(exchange: ExchangeName) -> tuple[Check, ...]:
     """Ticker, book and candles are there, sensible and recent."""
     here = session(exchange)
     return await ask_all(market_questions(here))

@@ -8,6 +8,7 @@ from decimal import Decimal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from config.settings import ExchangeName
 from execution.cancel import cancel
 from execution.place import PlacementHeld, place
 from execution.reconcile import Reconciliation, reconcile
@@ -37,7 +38,7 @@ class _Ready:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def try_minimal_order(exchange: str) -> tuple[Check, ...]:
+async def try_minimal_order(exchange: ExchangeName) -> tuple[Check, ...]:
     """Place and take back the smallest order that the venue accepts; whatever happens, the order is cancelled."""
     here = trading_session(exchange)
     checks: list[Check] = []
@@ -87,9 +88,7 @@ async def _prepare(here: TradingSession) -> _Ready:
         f"read_only has not passed: run `crypto-bot check {here.name}` first",
     )
     books = await reconcile(here.desk, here.symbol)
-    expect(
-        books.is_clean, "; ".join(str(each) for each in books.discrepancies) or "an order is not explained"
-    )
+    expect(books.is_clean, "; ".join(str(each) for each in books.discrepancies) or "an order is not explained")
     market = await read_market.fn(here.name)
     expect(market.bid is not None, "the book has no bid")
     instrument = market.instrument
@@ -135,8 +134,7 @@ async def _see_it_rest(here: TradingSession, order: Order) -> str:
     expect(bool(mine), f"order {order.venue_order_id} is not among the {len(resting)} open orders")
     seen = mine[0]
     expect(
-        (seen.side, seen.quantity, seen.price)
-        == (order.intent.side, order.intent.quantity, order.intent.price),
+        (seen.side, seen.quantity, seen.price) == (order.intent.side, order.intent.quantity, order.intent.price),
         f"it rests as {seen.side} {plain(seen.quantity)} at {plain(seen.price or ZERO)}",
     )
     return f"rests unfilled as {seen.side} {plain(seen.quantity)} at {plain(seen.price or ZERO)}"
@@ -148,9 +146,7 @@ async def _take_back(here: TradingSession, placed: list[Order]) -> str:
         if placed[-1].is_finished:
             break
     order = placed[-1]
-    expect(
-        order.state is State.CANCELLED and order.filled == 0, f"{order.state}, {plain(order.filled)} filled"
-    )
+    expect(order.state is State.CANCELLED and order.filled == 0, f"{order.state}, {plain(order.filled)} filled")
     resting = await here.reader.open_orders(here.symbol)
     expect(all(each.venue_order_id != order.venue_order_id for each in resting), "it is still listed as open")
     return "cancelled, nothing filled, no longer listed"
@@ -158,9 +154,7 @@ async def _take_back(here: TradingSession, placed: list[Order]) -> str:
 
 async def _compare_balances(here: TradingSession, before: Reconciliation) -> str:
     after = await reconcile(here.desk, here.symbol)
-    expect(
-        after.is_clean, "; ".join(str(each) for each in after.discrepancies) or "an order is not explained"
-    )
+    expect(after.is_clean, "; ".join(str(each) for each in after.discrepancies) or "an order is not explained")
     expect(_free(after.balances) == _free(before.balances), "free balances differ from before")
     return "free and locked balances are what they were"
 

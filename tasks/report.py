@@ -22,7 +22,8 @@ async def publish_stage(report: StageReport, rung: str) -> None:
         markdown=(
             f"# {report.stage} at {report.exchange}: {'passed' if report.passed else 'FAILED'}\n\n"
             f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed for {report.symbol}, "
-            f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC (market time). Rung in force: **{rung or 'none'}**.\n{failures}"
+            f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC (market time). "
+            f"Rung in force: **{rung or 'none'}**.\n{failures}"
         ),
         description=f"{report.stage} at {report.exchange}",
     )
@@ -57,8 +58,7 @@ async def publish_stop(report: StopReport) -> None:
             "cancelled": str(len(venue.cancelled)),
             "left": str(len(venue.left)),
             "verified": "yes" if venue.verified else "NO",
-            "positions": ", ".join(f"{p.side} {plain(p.quantity)} {p.symbol}" for p in venue.positions)
-            or "none",
+            "positions": ", ".join(f"{p.side} {plain(p.quantity)} {p.symbol}" for p in venue.positions) or "none",
             "problems": "; ".join(venue.problems) or "none",
         }
         for venue in report.venues

@@ -1,7 +1,7 @@
 """What this process has open: for each exchange its settings, clock, ledger and warm client.
 
-A trader keeps its session open for hours; a flow run in a worker opens one for its own length. Tasks take the exchange's
-name and ask for the session here, so that no client and no secret is ever a task argument.
+A trader keeps its session open for hours; a flow run in a worker opens one for its own length. Tasks take the
+exchange's name and ask for the session here, so that no client and no secret is ever a task argument.
 """
 
 import os
@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from config.credentials import Credentials
 from config.errors import ConfigurationError
-from config.loader import load_settings
-from config.settings import Endpoint, ExchangeSettings, Settings
+from config.loader import canonical_exchange, load_settings
+from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
 from exchanges.base import Exchange, ExchangeReader
 from execution.connect import resolve
@@ -28,7 +28,6 @@ from trading.instruments import Instrument, Kind
 from trading.money import ZERO
 from trading.stages import PAPER
 
-
 # A clock that drifts does so slowly, and the question costs a request.
 _SKEW_KEPT = timedelta(minutes=10)
 
@@ -37,7 +36,7 @@ class Session:
     """One exchange as far as reading goes. A plain class: Prefect must not walk into it."""
 
     def __init__(
-        self, name: str, settings: Settings, ledger: Ledger, clock: Clock, reader: ExchangeReader
+        self, name: ExchangeName, settings: Settings, ledger: Ledger, clock: Clock, reader: ExchangeReader
     ) -> None:
         self.name = name
         self.settings = settings
@@ -47,15 +46,15 @@ class Session:
         self._skew: tuple[datetime, float | None] | None = None
 
     async def clock_skew_seconds(self) -> float | None:
-        """This machine's clock minus the venue's, in seconds (None: the venue tells no time); read every ten minutes."""
+        """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs; read every ten
+        minutes. None: the venue tells no time.
+        """
         wall = WallClock()
         asked_at = wall.now()
         if self._skew is None or not timedelta(0) <= asked_at - self._skew[0] < _SKEW_KEPT:
             theirs = await self.reader.server_time()
             heard_at = wall.now()
-            # Their clock was read somewhere between our two looks.
-            middle = asked_at + (heard_at - asked_at) / 2
-            self._skew = (asked_at, None if theirs is None else (middle - theirs).total_seconds())
+            self._skew = (asked_at, None if theirs is None else _certain_skew(asked_at, heard_at, theirs))
         return self._skew[1]
 
     async def collateral(self, instrument: Instrument) -> Decimal | None:
@@ -70,7 +69,7 @@ class Session:
 
     @property
     def configured(self) -> ExchangeSettings:
-        return self.settings.exchanges[self.name]  # type: ignore[index]
+        return self.settings.exchanges[self.name]
 
     @property
     def symbol(self) -> str:
@@ -86,7 +85,7 @@ class TradingSession(Session):
 
     def __init__(
         self,
-        name: str,
+        name: ExchangeName,
         settings: Settings,
         ledger: Ledger,
         clock: Clock,
@@ -104,23 +103,32 @@ class TradingSession(Session):
         return self.paper_desk if rung == PAPER else self.desk
 
 
+def _certain_skew(asked_at: datetime, heard_at: datetime, theirs: datetime) -> float:
+    """Their clock was read at some moment between our two looks (waiting for the budget included): only what lies
+    outside is skew.
+    """
+    if theirs < asked_at:
+        return (asked_at - theirs).total_seconds()
+    return min(0.0, (heard_at - theirs).total_seconds())
+
+
 # Apart, so that a step that must not be able to place never gets the trader's client.
 _readers: dict[str, Session] = {}
 _traders: dict[str, TradingSession] = {}
 
 
-def session(exchange: str) -> Session:
+def session(exchange: ExchangeName) -> Session:
     """The session in which this task reads: a reading one where it is open, else the trader's."""
     return _readers.get(exchange) or _traders[exchange]
 
 
-def trading_session(exchange: str) -> TradingSession:
+def trading_session(exchange: ExchangeName) -> TradingSession:
     """The trading session that this process has open for an exchange."""
     return _traders[exchange]
 
 
 @asynccontextmanager
-async def reading(exchange: str, settings: Settings | None = None) -> AsyncIterator[Session]:
+async def reading(exchange: ExchangeName, settings: Settings | None = None) -> AsyncIterator[Session]:
     """Open an exchange for reading, or use the reading session that is open. Its client cannot place an order."""
     if exchange in _readers:
         yield _readers[exchange]
@@ -136,7 +144,7 @@ async def reading(exchange: str, settings: Settings | None = None) -> AsyncItera
 
 
 @asynccontextmanager
-async def trading(exchange: str, settings: Settings | None = None) -> AsyncIterator[TradingSession]:
+async def trading(exchange: ExchangeName, settings: Settings | None = None) -> AsyncIterator[TradingSession]:
     """Hold an exchange account for trading, or use the trading session that is open.
 
     Raises AccountHeld when another process trades the account, ConfigurationError, LedgerUnavailable.
@@ -152,9 +160,7 @@ async def trading(exchange: str, settings: Settings | None = None) -> AsyncItera
         client = create_exchange_client(exchange, settings=ready, credentials=credentials, clock=clock)
         stack.push_async_callback(client.close)
         desk = await _desk(stack, exchange, client, ready, clock, ledger)
-        paper = PaperExchange(
-            client, ledger, f"{exchange}:{PAPER}", await _paper_opening(ledger, exchange, client)
-        )
+        paper = PaperExchange(client, ledger, f"{exchange}:{PAPER}", await _paper_opening(ledger, exchange, client))
         paper_desk = await _desk(stack, f"{exchange}:{PAPER}", paper, ready, clock, ledger)
         opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy)
         _traders[exchange] = opened
@@ -176,7 +182,7 @@ async def _desk(
 ) -> Desk:
     holder = f"{socket.gethostname()}:{os.getpid()}"
     lease = await stack.enter_async_context(hold_account(settings.home, account, ledger, holder))
-    lifetime = settings.exchanges[exchange.name].order_lifetime_minutes  # type: ignore[index]
+    lifetime = settings.exchanges[canonical_exchange(exchange.name)].order_lifetime_minutes
     return Desk(
         account=account,
         exchange=exchange,
@@ -189,7 +195,7 @@ async def _desk(
     )
 
 
-async def _paper_opening(ledger: Ledger, exchange: str, client: Exchange) -> dict[str, Decimal]:
+async def _paper_opening(ledger: Ledger, exchange: ExchangeName, client: Exchange) -> dict[str, Decimal]:
     """Paper begins with what the account really holds, once; later with what the ledger says it began with."""
     known = ledger.opening(f"{exchange}:{PAPER}")
     if known is not None:
@@ -199,7 +205,7 @@ async def _paper_opening(ledger: Ledger, exchange: str, client: Exchange) -> dic
 
 @asynccontextmanager
 async def _connected(
-    exchange: str, settings: Settings
+    exchange: ExchangeName, settings: Settings
 ) -> AsyncIterator[tuple[Settings, Credentials, Clock, Ledger]]:
     ready, credentials, clock = await resolve(exchange, settings)
     ledger = Ledger(ready.ledger_url)

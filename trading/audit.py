@@ -44,6 +44,7 @@ class Truth:
     orders: tuple[TruthOrder, ...]
     fills: tuple[TruthFill, ...]
     balances: Mapping[str, Decimal]  # totals by asset
+    collateral: Mapping[str, Decimal]  # kept apart from the balances (bitFlyer CFD), by currency
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,9 @@ def read_truth(document: Mapping[str, Any]) -> Truth:
         )
         for row in document["fills"]
     )
-    balances = {
-        asset: amount(row["free"]) + amount(row["locked"]) for asset, row in document["balances"].items()
-    }
-    return Truth(orders, fills, balances)
+    balances = {asset: amount(row["free"]) + amount(row["locked"]) for asset, row in document["balances"].items()}
+    collateral = {currency: amount(told) for currency, told in document["collateral"].items()}
+    return Truth(orders, fills, balances, collateral)
 
 
 def audit(

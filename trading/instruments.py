@@ -80,9 +80,7 @@ class Instrument:
 
     def is_large_enough(self, quantity: Decimal, price: Decimal) -> bool:
         """Whether the venue would accept this quantity (base) at this price by its minimums."""
-        return quantity >= self.min_quantity and (
-            self.min_notional is None or quantity * price >= self.min_notional
-        )
+        return quantity >= self.min_quantity and (self.min_notional is None or quantity * price >= self.min_notional)
 
     def fee_currency(self, side: Side) -> str:
         """The currency in which a fill on `side` is charged."""

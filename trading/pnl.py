@@ -98,9 +98,7 @@ class EquityPoint:
 def equity(totals: Mapping[str, Decimal], prices: Mapping[str, Decimal], quote: str) -> Decimal:
     """Value balances in `quote`; `prices` are quote per asset. Raises KeyError for an asset without a
     price."""
-    return sum(
-        (total if asset == quote else total * prices[asset] for asset, total in totals.items() if total), ZERO
-    )
+    return sum((total if asset == quote else total * prices[asset] for asset, total in totals.items() if total), ZERO)
 
 
 def drawdown(history: Sequence[EquityPoint], now: Decimal) -> Decimal:

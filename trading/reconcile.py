@@ -49,9 +49,7 @@ def compare_orders(ours: Iterable[Order], theirs: Iterable[VenueOrder]) -> tuple
     return tuple(found)
 
 
-def compare_open_orders(
-    ours: Iterable[Order], open_at_venue: Iterable[VenueOrder]
-) -> tuple[Discrepancy, ...]:
+def compare_open_orders(ours: Iterable[Order], open_at_venue: Iterable[VenueOrder]) -> tuple[Discrepancy, ...]:
     """Compare with the venue's list of resting orders: orphans, and orders that rest though we hold them
     ended.
 

@@ -153,9 +153,7 @@ def certificate(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Re
     if facts.now >= rung.expires_at:
         return Refused("certificate", f"valid until {rung.expires_at.isoformat()}", facts.now.isoformat())
     if intent.quantity > rung.max_quantity and not _only_reduces(intent, facts):
-        return Refused(
-            "certificate", f"{rung.rung}: {_base(rung.max_quantity, facts)}", _base(intent.quantity, facts)
-        )
+        return Refused("certificate", f"{rung.rung}: {_base(rung.max_quantity, facts)}", _base(intent.quantity, facts))
     return None
 
 
@@ -182,9 +180,7 @@ def data_age(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refus
     if age > limits.max_data_age_seconds:
         return Refused("data_age", limit, f"{age:g} s")
     if -age > limits.max_clock_skew_seconds:
-        return Refused(
-            "data_age", f"at most {limits.max_clock_skew_seconds:g} s ahead of us", f"{-age:g} s ahead"
-        )
+        return Refused("data_age", f"at most {limits.max_clock_skew_seconds:g} s ahead of us", f"{-age:g} s ahead")
     return None
 
 
@@ -201,9 +197,7 @@ def order_steps(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Re
     if intent.quantity % instrument.lot_size != 0:
         return Refused("order_steps", f"multiples of {plain(instrument.lot_size)}", plain(intent.quantity))
     if intent.price is not None and (intent.price <= 0 or intent.price % instrument.tick_size != 0):
-        return Refused(
-            "order_steps", f"prices in steps of {plain(instrument.tick_size)}", plain(intent.price)
-        )
+        return Refused("order_steps", f"prices in steps of {plain(instrument.tick_size)}", plain(intent.price))
     price = _price(intent)
     if not instrument.is_large_enough(intent.quantity, price):
         least = instrument.smallest_quantity(price)
@@ -257,9 +251,7 @@ def position(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refus
         return None
     after = _largest_position(intent, facts)
     if facts.rung is not None and after > facts.rung.max_quantity:
-        return Refused(
-            "position", f"{facts.rung.rung}: {_base(facts.rung.max_quantity, facts)}", _base(after, facts)
-        )
+        return Refused("position", f"{facts.rung.rung}: {_base(facts.rung.max_quantity, facts)}", _base(after, facts))
     value = after * _price(intent)
     if value > limits.max_position_notional:
         return Refused("position", _quote(limits.max_position_notional, facts), _quote(value, facts))

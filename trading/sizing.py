@@ -156,9 +156,7 @@ def _wanted(target: Target, cap: Decimal, instrument: Instrument, book: _Book) -
     return size if fraction > 0 else -size
 
 
-def _limit_price(
-    side: Side, style: Style, book: _Book, instrument: Instrument, slippage_limit: Decimal
-) -> Decimal:
+def _limit_price(side: Side, style: Style, book: _Book, instrument: Instrument, slippage_limit: Decimal) -> Decimal:
     """Taker: the other side of the book, worse by at most `slippage_limit` (fraction). Maker: our own
     side."""
     touch = book.touch(side, style)
@@ -170,9 +168,7 @@ def _limit_price(
 def _time_in_force(style: Style, instrument: Instrument) -> TimeInForce:
     if style == "maker":
         return TimeInForce.POST_ONLY if instrument.post_only else TimeInForce.GOOD_TILL_CANCELLED
-    return (
-        TimeInForce.IMMEDIATE_OR_CANCEL if instrument.immediate_or_cancel else TimeInForce.GOOD_TILL_CANCELLED
-    )
+    return TimeInForce.IMMEDIATE_OR_CANCEL if instrument.immediate_or_cancel else TimeInForce.GOOD_TILL_CANCELLED
 
 
 def _affordable(

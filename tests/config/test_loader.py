@@ -205,9 +205,7 @@ def test_only_bybit_has_a_testnet() -> None:
     assert blocks["bybit"].endpoint is Endpoint.TESTNET
 
 
-@pytest.mark.parametrize(
-    "url", ["https://api.bitbank.cc", "http://192.0.2.1:80", "127.0.0.1:8001", "ftp://127.0.0.1"]
-)
+@pytest.mark.parametrize("url", ["https://api.bitbank.cc", "http://192.0.2.1:80", "127.0.0.1:8001", "ftp://127.0.0.1"])
 def test_what_is_called_simulated_runs_on_this_machine(url: str) -> None:
     assert "must be http://127.0.0.1:PORT" in refusal(f"exchanges.bitbank.base_url={url}")
 

@@ -101,9 +101,7 @@ def simulated() -> Iterator[Callable[..., Simulated]]:
         key = (exchange, *options)
         if key not in running:
             command = [sys.executable, "-m", "simvenue", exchange, "--clock", "stepped", *options]
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=_ROOT
-            )
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=_ROOT)
             assert process.stdout is not None
             running[key] = (process, Simulated(**json.loads(process.stdout.readline())))
         return running[key][1]
@@ -124,9 +122,7 @@ async def market(
     # One home for all cases of a venue: the budget must outlive a case as the venue's own count does.
     settings = venue.settings(tmp_path.parent)
     clock = await MarketClock.connect(venue.control_url)
-    exchange = create_exchange_client(
-        venue.exchange, settings=settings, credentials=venue.credentials, clock=clock
-    )
+    exchange = create_exchange_client(venue.exchange, settings=settings, credentials=venue.credentials, clock=clock)
     yield Market(venue, MARKETS[name], exchange, clock, settings)
     await exchange.cancel_all(MARKETS[name])
     await exchange.close()

@@ -63,9 +63,7 @@ async def exchange(venue: Venue, tmp_path: Path, clock: StillClock) -> AsyncIter
 # -- what is sent
 
 
-async def test_a_request_is_signed_over_its_raw_bytes_with_a_short_time_window(
-    venue: Venue, exchange: Bitbank
-) -> None:
+async def test_a_request_is_signed_over_its_raw_bytes_with_a_short_time_window(venue: Venue, exchange: Bitbank) -> None:
     venue.answers[ORDER] = ok(**order_row(7))
     venue.answers[ACTIVE] = ok(orders=[])
     await exchange.place(intent())
@@ -184,9 +182,7 @@ async def test_the_code_is_read_from_the_body_at_every_http_status(
 
 
 @pytest.mark.parametrize("code", [50010, 50026, 50027])
-async def test_cancelling_an_order_that_has_ended_is_no_error(
-    venue: Venue, exchange: Bitbank, code: int
-) -> None:
+async def test_cancelling_an_order_that_has_ended_is_no_error(venue: Venue, exchange: Bitbank, code: int) -> None:
     venue.answers[CANCEL] = no(code)
     await exchange.cancel("BTC/JPY", "7")
     assert venue.asked[-1].told == {"pair": "btc_jpy", "order_id": 7}
@@ -251,13 +247,9 @@ async def test_a_lost_order_is_found_resting_by_its_fingerprint(venue: Venue, ex
     assert [order.venue_order_id for order in found] == ["9"]
 
 
-async def test_a_lost_order_that_has_filled_is_found_through_its_trades(
-    venue: Venue, exchange: Bitbank
-) -> None:
+async def test_a_lost_order_that_has_filled_is_found_through_its_trades(venue: Venue, exchange: Bitbank) -> None:
     venue.answers[ACTIVE] = ok(orders=[])
-    venue.answers[TRADES] = ok(
-        trades=[trade_row(1, order_id=7), trade_row(2, order_id=7), trade_row(3, order_id=8)]
-    )
+    venue.answers[TRADES] = ok(trades=[trade_row(1, order_id=7), trade_row(2, order_id=7), trade_row(3, order_id=8)])
     venue.answers["GET /v1/user/spot/order"] = lambda asked: ok(
         **order_row(int(asked.query["order_id"]), status="FULLY_FILLED", executed_amount="0.0100")
     )

@@ -150,16 +150,12 @@ async def test_candles_are_the_last_closed_ones_joined_over_midnight(
     }
     venue.answers.update(candle_files(files, "1min"))
     candles = await exchange.candles("BTC/JPY", "1m", 30)
-    assert [candle.opened_at for candle in candles] == [
-        midnight + minute * number for number in range(-20, 10)
-    ]
+    assert [candle.opened_at for candle in candles] == [midnight + minute * number for number in range(-20, 10)]
     assert (candles[-1].open, candles[-1].high, candles[-1].low) == (1, 3, Decimal("0.5"))
     assert (candles[-1].close, candles[-1].volume) == (2, Decimal("0.25"))
 
 
-async def test_a_file_of_a_past_day_is_asked_for_once(
-    venue: Venue, exchange: Bitbank, clock: StillClock
-) -> None:
+async def test_a_file_of_a_past_day_is_asked_for_once(venue: Venue, exchange: Bitbank, clock: StillClock) -> None:
     clock.time = datetime(2026, 1, 5, 0, 10, 30, tzinfo=UTC)
     midnight = datetime(2026, 1, 5, tzinfo=UTC)
     minute = timedelta(minutes=1)
@@ -174,9 +170,7 @@ async def test_a_file_of_a_past_day_is_asked_for_once(
     assert venue.paths().count("GET /btc_jpy/candlestick/1min/20260105") == 2
 
 
-async def test_the_file_of_a_new_day_may_be_absent(
-    venue: Venue, exchange: Bitbank, clock: StillClock
-) -> None:
+async def test_the_file_of_a_new_day_may_be_absent(venue: Venue, exchange: Bitbank, clock: StillClock) -> None:
     clock.time = datetime(2026, 1, 5, 0, 0, 20, tzinfo=UTC)
     day_before = datetime(2026, 1, 4, tzinfo=UTC)
     venue.answers.update(candle_files({"20260104": bars(day_before, 1440, timedelta(minutes=1))}, "1min"))
@@ -206,9 +200,7 @@ async def test_a_young_pair_gives_the_candles_that_there_are(
 ) -> None:
     clock.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
     hour = timedelta(hours=1)
-    venue.answers.update(
-        candle_files({"20260105": bars(datetime(2026, 1, 5, 9, tzinfo=UTC), 3, hour)}, "1hour")
-    )
+    venue.answers.update(candle_files({"20260105": bars(datetime(2026, 1, 5, 9, tzinfo=UTC), 3, hour)}, "1hour"))
     for day in ("20260104", "20260103", "20260102"):
         venue.answers[f"GET /btc_jpy/candlestick/1hour/{day}"] = NO_FILE
     assert len(await exchange.candles("BTC/JPY", "1h", 60)) == 3
@@ -217,9 +209,7 @@ async def test_a_young_pair_gives_the_candles_that_there_are(
 # -- the account
 
 
-async def test_balances_are_free_and_locked_and_leave_out_nothing_held(
-    venue: Venue, exchange: Bitbank
-) -> None:
+async def test_balances_are_free_and_locked_and_leave_out_nothing_held(venue: Venue, exchange: Bitbank) -> None:
     venue.answers["GET /v1/user/assets"] = ok(
         assets=[
             {
@@ -266,9 +256,7 @@ async def test_an_average_price_of_zero_means_none(venue: Venue, exchange: Bitba
     assert (order.average_price, order.filled) == (Decimal("12999999.5"), Decimal("0.004"))
 
 
-async def test_fills_are_asked_for_in_milliseconds_from_the_oldest_on(
-    venue: Venue, exchange: Bitbank
-) -> None:
+async def test_fills_are_asked_for_in_milliseconds_from_the_oldest_on(venue: Venue, exchange: Bitbank) -> None:
     venue.answers[TRADES] = ok(trades=[trade_row(1)])
     (fill,) = await exchange.fills("BTC/JPY", since=NOW)
     assert venue.asked[-1].query == {
@@ -300,9 +288,7 @@ async def test_fills_beyond_the_first_thousand_are_read_each_once(venue: Venue, 
     assert [fill.id for fill in fills] == [str(number) for number in range(2503)]
 
 
-async def test_a_trade_history_that_does_not_move_on_is_not_taken_for_complete(
-    venue: Venue, exchange: Bitbank
-) -> None:
+async def test_a_trade_history_that_does_not_move_on_is_not_taken_for_complete(venue: Venue, exchange: Bitbank) -> None:
     venue.answers[TRADES] = ok(trades=[trade_row(number, executed_at=to_ms(NOW)) for number in range(1000)])
     with pytest.raises(NoAnswer):
         await exchange.fills("BTC/JPY")

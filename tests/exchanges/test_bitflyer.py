@@ -72,9 +72,7 @@ async def test_a_request_is_signed_over_its_raw_bytes(venue: Venue, exchange: Bi
     assert abs(int(asked.headers["ACCESS-TIMESTAMP"]) - datetime.now(UTC).timestamp()) < 5
 
 
-async def test_an_order_carries_the_decided_digits_as_numbers_and_a_lifetime(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_an_order_carries_the_decided_digits_as_numbers_and_a_lifetime(venue: Venue, exchange: Bitflyer) -> None:
     venue.answers[ORDER] = {"child_order_acceptance_id": acceptance_id(1)}
     assert await exchange.place(intent(quantity=Decimal("0.10000001"))) == acceptance_id(1)
     asked = venue.asked[-1]
@@ -91,9 +89,7 @@ async def test_an_order_carries_the_decided_digits_as_numbers_and_a_lifetime(
     }
 
 
-async def test_a_market_order_has_no_price_and_the_cfd_keeps_its_old_name(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_a_market_order_has_no_price_and_the_cfd_keeps_its_old_name(venue: Venue, exchange: Bitflyer) -> None:
     venue.answers[ORDER] = {"child_order_acceptance_id": acceptance_id(1)}
     await exchange.place(intent(symbol="BTC/JPY:JPY", type=OrderType.MARKET, price=None, side=Side.SELL))
     told = venue.asked[-1].told
@@ -107,9 +103,7 @@ async def test_immediate_or_cancel_is_the_venues_ioc(venue: Venue, exchange: Bit
     assert venue.asked[-1].told["time_in_force"] == "IOC"
 
 
-async def test_a_post_only_order_is_refused_unsent_because_the_venue_has_none(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_a_post_only_order_is_refused_unsent_because_the_venue_has_none(venue: Venue, exchange: Bitflyer) -> None:
     assert not (await exchange.instrument("BTC/JPY")).post_only
     with pytest.raises(BadRequest, match="post-only"):
         await exchange.place(intent(time_in_force=TimeInForce.POST_ONLY))
@@ -214,9 +208,7 @@ async def test_a_lost_order_is_found_by_its_fingerprint(venue: Venue, exchange: 
     assert [order.venue_order_id for order in found] == [acceptance_id(9)]
 
 
-async def test_a_lost_order_is_looked_for_among_resting_and_ended_ones(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_a_lost_order_is_looked_for_among_resting_and_ended_ones(venue: Venue, exchange: Bitflyer) -> None:
     """The first page is asked for without `before`, or the resting orders would be missing."""
     later = NOW + timedelta(seconds=1)
     ended = [
@@ -224,10 +216,7 @@ async def test_a_lost_order_is_looked_for_among_resting_and_ended_ones(
         for number in range(200, 380)
     ]
     ended[3] = order_row(203, at=later, child_order_state="COMPLETED", executed_size=0.01)
-    old = [
-        order_row(number, at=NOW - timedelta(hours=1), child_order_state="CANCELED")
-        for number in range(10, 110)
-    ]
+    old = [order_row(number, at=NOW - timedelta(hours=1), child_order_state="CANCELED") for number in range(10, 110)]
     resting = order_row(5, at=later)
 
     def listed(asked: Asked) -> list[dict[str, Any]]:

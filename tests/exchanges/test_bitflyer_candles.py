@@ -55,13 +55,9 @@ def straightforward(trades: Sequence[Execution], length: timedelta, now: datetim
 
 
 async def test_a_bar_holds_first_highest_lowest_and_last_price_by_id_and_the_sum_of_quantities() -> None:
-    tape = Tape(
-        [trade(1, 30), trade(2, 61, 110), trade(3, 62, 90, "0.2"), trade(4, 62, 120), trade(5, 119, 105)]
-    )
+    tape = Tape([trade(1, 30), trade(2, 61, 110), trade(3, 62, 90, "0.2"), trade(4, 62, 120), trade(5, 119, 105)])
     (bar,) = await CandleStore(tape.read).candles(MINUTE, 10, START + 2 * MINUTE)
-    assert bar == Candle(
-        START + MINUTE, Decimal(110), Decimal(120), Decimal(90), Decimal(105), Decimal("0.5")
-    )
+    assert bar == Candle(START + MINUTE, Decimal(110), Decimal(120), Decimal(90), Decimal(105), Decimal("0.5"))
 
 
 async def test_the_bar_that_is_still_open_is_left_out() -> None:

@@ -54,9 +54,7 @@ async def exchange(venue: Venue, tmp_path: Path, clock: StillClock) -> AsyncIter
 # -- instruments and status
 
 
-async def test_sizes_are_our_own_table_and_fees_are_what_the_venue_tells(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_sizes_are_our_own_table_and_fees_are_what_the_venue_tells(venue: Venue, exchange: Bitflyer) -> None:
     instruments = await exchange.instruments()
     assert set(instruments) == {"BTC/JPY", "BTC/JPY:JPY"}
     spot, cfd = instruments["BTC/JPY"], instruments["BTC/JPY:JPY"]
@@ -73,9 +71,7 @@ async def test_sizes_are_our_own_table_and_fees_are_what_the_venue_tells(
 
 async def test_a_product_that_the_account_does_not_have_is_left_out(venue: Venue, exchange: Bitflyer) -> None:
     spot_only = {"BTC_JPY": {"commission_rate": 0.001}}
-    venue.answers[COMMISSION] = lambda asked: spot_only.get(
-        asked.query["product_code"], no(-100, "Invalid product")
-    )
+    venue.answers[COMMISSION] = lambda asked: spot_only.get(asked.query["product_code"], no(-100, "Invalid product"))
     assert set(await exchange.instruments()) == {"BTC/JPY"}
 
 
@@ -122,9 +118,7 @@ async def test_a_ticker_keeps_the_venues_digits_and_its_time_is_utc(venue: Venue
     assert ticker.at == datetime(2026, 1, 5, 12, 0, 29, 987000, tzinfo=UTC)
 
 
-async def test_the_book_is_sorted_and_cut_to_the_depth_that_was_asked_for(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_the_book_is_sorted_and_cut_to_the_depth_that_was_asked_for(venue: Venue, exchange: Bitflyer) -> None:
     venue.answers["GET /v1/getboard"] = {
         "mid_price": 100.5,
         "bids": [{"price": 99.0, "size": 1.0}, {"price": 100.0, "size": 0.5}, {"price": 98.0, "size": 0.0}],
@@ -167,9 +161,7 @@ async def test_candles_are_built_from_executions_and_later_ones_cost_one_short_p
     assert venue.asked[-1].query["after"] == "40"
 
 
-async def test_more_candles_than_the_venue_keeps_executions_for_are_refused(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_more_candles_than_the_venue_keeps_executions_for_are_refused(venue: Venue, exchange: Bitflyer) -> None:
     with pytest.raises(BadRequest, match="31 candles of 1d"):
         await exchange.candles("BTC/JPY", "1d", 60)
     assert TAPE not in venue.paths()
@@ -201,9 +193,7 @@ async def test_collateral_is_apart_from_the_balances(venue: Venue, exchange: Bit
     assert await exchange.collateral() == {"JPY": 1000000}
 
 
-async def test_a_position_is_the_sum_of_its_lots_at_their_weighted_price(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_a_position_is_the_sum_of_its_lots_at_their_weighted_price(venue: Venue, exchange: Bitflyer) -> None:
     venue.answers["GET /v1/me/getpositions"] = [
         {"product_code": "FX_BTC_JPY", "side": "SELL", "price": 100.0, "size": 0.1},
         {"product_code": "FX_BTC_JPY", "side": "SELL", "price": 130.0, "size": 0.2},
@@ -266,9 +256,7 @@ async def test_more_open_orders_than_one_default_page_are_read(venue: Venue, exc
     assert venue.asked[-1].query["child_order_state"] == "ACTIVE"
 
 
-async def test_a_list_of_open_orders_that_may_have_been_cut_is_no_answer(
-    venue: Venue, exchange: Bitflyer
-) -> None:
+async def test_a_list_of_open_orders_that_may_have_been_cut_is_no_answer(venue: Venue, exchange: Bitflyer) -> None:
     rows = [order_row(number) for number in range(1, 101)]
     venue.answers[ORDERS] = lambda asked: [] if "before" in asked.query else rows
     with pytest.raises(NoAnswer, match="100"):

@@ -17,9 +17,7 @@ def budget(
     path: Path, clock: StillClock, *, account: str = "", margin: float = 1.0, reserve: float = 0.0
 ) -> RequestBudget:
     longest = Window("longest", 1, 300.0)
-    return RequestBudget(
-        path, (MINUTE, longest), clock, account=account, margin=margin, cancel_reserve=reserve
-    )
+    return RequestBudget(path, (MINUTE, longest), clock, account=account, margin=margin, cancel_reserve=reserve)
 
 
 @pytest.fixture
@@ -36,9 +34,7 @@ async def take(allowance: RequestBudget, count: int, *windows: Window, cancellin
     return sum([await allowance.acquire(windows or (MINUTE,), cancelling=cancelling) for _ in range(count)])
 
 
-async def test_a_full_window_is_waited_out_until_its_oldest_request_has_left(
-    file: Path, clock: StillClock
-) -> None:
+async def test_a_full_window_is_waited_out_until_its_oldest_request_has_left(file: Path, clock: StillClock) -> None:
     allowance = budget(file, clock)
     await take(allowance, 4)
     await clock.sleep(20)
@@ -77,15 +73,11 @@ async def test_every_window_must_have_room(file: Path, clock: StillClock) -> Non
     assert await take(allowance, 1, MINUTE, second) == pytest.approx(1, abs=0.01)
 
 
-async def test_a_window_too_small_for_the_margin_still_lets_one_request_through(
-    file: Path, clock: StillClock
-) -> None:
+async def test_a_window_too_small_for_the_margin_still_lets_one_request_through(file: Path, clock: StillClock) -> None:
     assert budget(file, clock, margin=0.1, reserve=0.9).allowed(Window("one a second", 1, 1.0)) == 1
 
 
-async def test_another_account_counts_only_where_the_venue_counts_the_address(
-    file: Path, clock: StillClock
-) -> None:
+async def test_another_account_counts_only_where_the_venue_counts_the_address(file: Path, clock: StillClock) -> None:
     address = Window("address", 10, 60.0, per_address=True)
     ours, theirs = budget(file, clock, account="ours"), budget(file, clock, account="theirs")
     await take(theirs, 10, MINUTE, address)
@@ -153,9 +145,7 @@ def test_a_hold_of_another_clock_is_forgotten(file: Path, clock: StillClock) -> 
     assert asyncio.run(take(budget(file, clock), 1)) == 0
 
 
-async def test_a_request_of_a_process_whose_clock_is_a_little_ahead_counts(
-    file: Path, clock: StillClock
-) -> None:
+async def test_a_request_of_a_process_whose_clock_is_a_little_ahead_counts(file: Path, clock: StillClock) -> None:
     await take(budget(file, StillClock(NOW + timedelta(seconds=30))), 10)
     assert await take(budget(file, clock), 1) == pytest.approx(90, abs=0.01)
 
@@ -208,15 +198,11 @@ def test_a_key_is_named_without_being_told() -> None:
 
 def test_the_needed_requests_are_shown_beside_the_allowed_ones() -> None:
     calls, costs = {"candles": 1, "balances": 1, "order": 3}, {"candles": 2}
-    need = requests_needed(
-        calls, costs, cycle_seconds=30, requests_per_minute=20, margin=0.8, cancel_reserve=0.25
-    )
+    need = requests_needed(calls, costs, cycle_seconds=30, requests_per_minute=20, margin=0.8, cancel_reserve=0.25)
     assert need.per_minute == 12
     assert need.allowed_per_minute == 12
     assert need.fits
-    tight = requests_needed(
-        calls, costs, cycle_seconds=20, requests_per_minute=20, margin=0.8, cancel_reserve=0.25
-    )
+    tight = requests_needed(calls, costs, cycle_seconds=20, requests_per_minute=20, margin=0.8, cancel_reserve=0.25)
     assert not tight.fits
     assert "18.0 requests a minute" in str(tight)
     assert "cycle_seconds" in str(tight)

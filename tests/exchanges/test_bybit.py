@@ -263,9 +263,7 @@ async def test_the_code_decides_whether_an_order_may_exist(
 
 
 @pytest.mark.parametrize("code", [110001, 110008, 110010, 170139, 170142, 170213])
-async def test_cancelling_an_order_that_has_ended_is_no_error(
-    venue: Venue, exchange: Bybit, code: int
-) -> None:
+async def test_cancelling_an_order_that_has_ended_is_no_error(venue: Venue, exchange: Bybit, code: int) -> None:
     venue.answers[CANCEL] = no(code)
     await exchange.cancel(SPOT, "1001")
 
@@ -306,9 +304,7 @@ async def test_open_orders_are_read_to_the_last_page(venue: Venue, exchange: Byb
     assert {asked.query["limit"] for asked in venue.asked} == {"50"}
 
 
-async def test_an_order_that_ended_while_the_pages_were_read_is_not_open(
-    venue: Venue, exchange: Bybit
-) -> None:
+async def test_an_order_that_ended_while_the_pages_were_read_is_not_open(venue: Venue, exchange: Bybit) -> None:
     listed = [order_row("1"), order_row("2", orderStatus="Filled", cumExecQty="0.001")]
     venue.answers[REALTIME] = ok(list=listed, nextPageCursor="")
     assert [each.venue_order_id for each in await exchange.open_orders(SPOT)] == ["1"]
@@ -346,9 +342,7 @@ async def test_an_order_is_looked_up_in_the_history_when_the_live_list_has_let_g
         ("Rejected", State.REJECTED),
     ],
 )
-async def test_every_word_for_an_orders_state_is_known(
-    venue: Venue, exchange: Bybit, told: str, state: State
-) -> None:
+async def test_every_word_for_an_orders_state_is_known(venue: Venue, exchange: Bybit, told: str, state: State) -> None:
     venue.answers[REALTIME] = ok(list=[order_row(orderStatus=told, cumExecQty="0.0004", avgPrice="49999.5")])
     order = await exchange.order(SPOT, "1001")
     assert (order.state, order.filled, order.average_price) == (state, Decimal("0.0004"), Decimal("49999.5"))
@@ -387,9 +381,7 @@ async def test_an_order_that_no_list_knows_is_not_found(venue: Venue, exchange: 
 # -- fills
 
 
-async def test_fills_are_asked_for_a_week_at_a_time_and_come_oldest_first(
-    venue: Venue, exchange: Bybit
-) -> None:
+async def test_fills_are_asked_for_a_week_at_a_time_and_come_oldest_first(venue: Venue, exchange: Bybit) -> None:
     since = NOW - timedelta(days=10)
 
     def answer(asked: Asked) -> Any:
@@ -473,9 +465,7 @@ async def test_the_unclosed_bar_is_left_out_and_older_pages_fill_up(venue: Venue
 
     venue.answers[KLINE] = answer
     candles = await exchange.candles(SPOT, "1m", 5)
-    assert [each.opened_at for each in candles] == [
-        running - timedelta(minutes=2 * n) for n in (5, 4, 3, 2, 1)
-    ]
+    assert [each.opened_at for each in candles] == [running - timedelta(minutes=2 * n) for n in (5, 4, 3, 2, 1)]
     assert len(venue.asked) == 1
     venue.asked.clear()
     assert len(await exchange.candles(SPOT, "1m", 1000)) == 1000
@@ -484,9 +474,7 @@ async def test_the_unclosed_bar_is_left_out_and_older_pages_fill_up(venue: Venue
 
 
 async def test_a_young_symbol_gives_the_candles_that_there_are(venue: Venue, exchange: Bybit) -> None:
-    venue.answers[KLINE] = ok(
-        list=[candle_row(NOW.replace(second=0) - timedelta(minutes=n)) for n in range(3)]
-    )
+    venue.answers[KLINE] = ok(list=[candle_row(NOW.replace(second=0) - timedelta(minutes=n)) for n in range(3)])
     assert len(await exchange.candles(SPOT, "1m", 60)) == 2
     with pytest.raises(BadRequest, match="15m"):
         await exchange.candles(SPOT, "2m", 60)
@@ -528,9 +516,7 @@ async def test_only_a_running_maintenance_of_the_product_stops_trading(
     assert status.trading is trading
 
 
-async def test_a_symbol_that_stopped_trading_is_told_in_the_venues_word(
-    venue: Venue, exchange: Bybit
-) -> None:
+async def test_a_symbol_that_stopped_trading_is_told_in_the_venues_word(venue: Venue, exchange: Bybit) -> None:
     venue.answers |= {SYSTEM: ok(list=[]), INSTRUMENTS: ok(list=[spot_row(status="Settling")])}
     status = await exchange.status(SPOT)
     assert (status.trading, status.state) == (False, "Settling")
@@ -553,9 +539,7 @@ async def test_the_venue_tells_what_the_key_may_do(
     expected: tuple[bool, ...],
 ) -> None:
     permissions = {"Spot": ["SpotTrade"], "ContractTrade": [], "Wallet": wallet}
-    venue.answers[KEY] = ok(
-        readOnly=read_only, permissions=permissions, ips=ips, expiredAt="2026-12-01T00:00:00Z"
-    )
+    venue.answers[KEY] = ok(readOnly=read_only, permissions=permissions, ips=ips, expiredAt="2026-12-01T00:00:00Z")
     rights = await exchange.key_rights()
     assert (rights.can_trade, rights.can_withdraw, rights.restricted_to_addresses) == expected
 
@@ -578,11 +562,7 @@ async def test_the_venues_clock_is_read_to_the_microsecond(venue: Venue, exchang
         ({"base_url": "http://127.0.0.1:1/", "testnet": True}, "http://127.0.0.1:1/v5/market/time"),
     ],
 )
-def test_the_address_follows_host_testnet_and_simulation(
-    tmp_path: Path, changes: dict[str, Any], address: str
-) -> None:
-    client: Any = connect(
-        BybitClient, wiring(Venue(), tmp_path, StillClock(), **{"base_url": None, **changes})
-    )
+def test_the_address_follows_host_testnet_and_simulation(tmp_path: Path, changes: dict[str, Any], address: str) -> None:
+    client: Any = connect(BybitClient, wiring(Venue(), tmp_path, StillClock(), **{"base_url": None, **changes}))
     signed: Callable[..., dict[str, str]] = client.sign
     assert signed("v5/market/time", ["public"], "GET", {})["url"] == address

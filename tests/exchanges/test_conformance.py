@@ -152,9 +152,7 @@ async def test_07_candles_are_the_last_closed_ones_oldest_first(market: Market, 
     assert opened == sorted(set(opened))
     assert opened[-1] + length <= now < opened[-1] + 3 * length
     assert all(moment.timestamp() % length.total_seconds() == 0 for moment in opened)
-    assert all(
-        each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high for each in candles
-    )
+    assert all(each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high for each in candles)
     assert len(candles) == wanted
     assert await market.exchange.candles(market.symbol, timeframe, 1) == candles[-1:]
 
@@ -162,9 +160,7 @@ async def test_07_candles_are_the_last_closed_ones_oldest_first(market: Market, 
 async def test_08_long_candles_are_the_short_ones_put_together(market: Market) -> None:
     (hour,) = await market.exchange.candles(market.symbol, "1h", 1)
     minutes = await market.exchange.candles(market.symbol, "1m", 130)
-    inside = [
-        each for each in minutes if timedelta(0) <= each.opened_at - hour.opened_at < timedelta(hours=1)
-    ]
+    inside = [each for each in minutes if timedelta(0) <= each.opened_at - hour.opened_at < timedelta(hours=1)]
     assert inside, "the last closed hour lies inside the last 130 minutes"
     assert hour.high == max(each.high for each in inside)
     assert hour.low == min(each.low for each in inside)
@@ -315,8 +311,7 @@ async def test_18_open_orders_beyond_the_first_page_are_all_seen_and_all_cancell
     price = await market.resting_price()
     quantity = await small_quantity(market, price)
     placed = {
-        await market.exchange.place(await intend(market, Side.BUY, quantity, price, maker=True))
-        for _ in range(count)
+        await market.exchange.place(await intend(market, Side.BUY, quantity, price, maker=True)) for _ in range(count)
     }
     resting = await market.exchange.open_orders(market.symbol)
     assert {each.venue_order_id for each in resting} == placed

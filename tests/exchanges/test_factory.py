@@ -52,9 +52,7 @@ def test_a_client_is_made_for_every_name(name: str, tmp_path: Path) -> None:
     assert not hasattr(reader, "place")
 
 
-def test_keys_come_from_the_environment_where_none_are_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_come_from_the_environment_where_none_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BITBANK_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="BITBANK_API_KEY"):
         create_exchange_client("bitbank", settings=settings(tmp_path))

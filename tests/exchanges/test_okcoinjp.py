@@ -142,9 +142,7 @@ def intent(**changes: Any) -> OrderIntent:
 async def venue() -> AsyncIterator[Venue]:
     async with loopback() as running:
         running.answers = {
-            INSTRUMENTS: ok(
-                instrument_row(), instrument_row(baseCcy="ETH", instId="ETH-JPY", state="suspend")
-            ),
+            INSTRUMENTS: ok(instrument_row(), instrument_row(baseCcy="ETH", instId="ETH-JPY", state="suspend")),
             "GET /api/v5/account/trade-fee": ok({"instType": "SPOT", "maker": "-0.0007", "taker": "-0.0014"}),
         }
         yield running
@@ -197,12 +195,8 @@ async def test_an_order_says_exactly_what_was_decided_and_carries_no_brokers_tag
     assert [asked.told for asked in venue.asked] == [common | expected]
 
 
-@pytest.mark.parametrize(
-    "answer", [ok(), ok({"ordId": "", "sCode": "0"}), {"code": "0", "msg": "", "data": {}}]
-)
-async def test_an_order_answer_without_an_id_is_no_answer(
-    venue: Venue, exchange: Okj, answer: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("answer", [ok(), ok({"ordId": "", "sCode": "0"}), {"code": "0", "msg": "", "data": {}}])
+async def test_an_order_answer_without_an_id_is_no_answer(venue: Venue, exchange: Okj, answer: dict[str, Any]) -> None:
     venue.answers[PLACE] = answer
     with pytest.raises(NoAnswer):
         await exchange.place(intent())
@@ -331,9 +325,7 @@ async def test_open_orders_are_read_to_the_last_page(venue: Venue, exchange: Okj
         ("mmp_canceled", State.CANCELLED),
     ],
 )
-async def test_every_word_for_an_orders_state_is_known(
-    venue: Venue, exchange: Okj, told: str, state: State
-) -> None:
+async def test_every_word_for_an_orders_state_is_known(venue: Venue, exchange: Okj, told: str, state: State) -> None:
     venue.answers[ORDER] = ok(order_row(state=told, accFillSz="0.0004", avgPx="9999999.5"))
     order = await exchange.order(SYMBOL, "700")
     assert (order.state, order.filled, order.average_price) == (
@@ -377,9 +369,7 @@ async def test_a_lost_order_is_looked_for_in_every_list_before_it_is_called_abse
 # -- fills
 
 
-async def test_a_charged_fee_is_positive_and_in_the_currency_that_the_venue_names(
-    venue: Venue, exchange: Okj
-) -> None:
+async def test_a_charged_fee_is_positive_and_in_the_currency_that_the_venue_names(venue: Venue, exchange: Okj) -> None:
     sold = fill_row(2, side="sell", fee="-14", feeCcy="JPY")
     venue.answers[FILLS] = ok(sold, fill_row(1))
     bought, sold_fill = await exchange.fills(SYMBOL, venue_order_id="700")
@@ -461,9 +451,7 @@ async def test_bars_beyond_the_quick_calls_memory_come_from_the_history(venue: V
 
 async def test_days_are_days_of_utc_made_of_four_hour_bars(venue: Venue, exchange: Okj) -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    opened = [
-        midnight + timedelta(hours=4 * n) for n in range(3, -9, -1)
-    ]  # back to noon, a day and a half ago
+    opened = [midnight + timedelta(hours=4 * n) for n in range(3, -9, -1)]  # back to noon, a day and a half ago
     bars = [candle_row(each, price=100 + n, minutes=240) for n, each in enumerate(opened)]
     venue.answers |= {CANDLES: ok(*bars), OLD_CANDLES: ok()}
     days = await exchange.candles(SYMBOL, "1d", 5)
@@ -489,9 +477,7 @@ async def test_a_suspended_pair_and_maintenance_both_stop_trading(venue: Venue, 
     assert (await exchange.status(SYMBOL)).trading
     venue.answers[INSTRUMENTS] = ok(instrument_row(state="suspend"))
     assert (await exchange.status(SYMBOL)).state == "suspend"
-    venue.answers[INSTRUMENTS] = Said(
-        503, '{"code":"50001","msg":"Service temporarily unavailable","data":[]}'
-    )
+    venue.answers[INSTRUMENTS] = Said(503, '{"code":"50001","msg":"Service temporarily unavailable","data":[]}')
     status = await exchange.status(SYMBOL)
     assert (status.trading, status.state) == (False, "maintenance")
 

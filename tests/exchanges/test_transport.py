@@ -103,9 +103,7 @@ async def test_a_code_that_no_table_knows_leaves_an_order_unknown_and_refuses_a_
     await bybit.close()
 
 
-async def test_a_success_inside_a_server_error_is_no_answer(
-    venue: Venue, tmp_path: Path, clock: StillClock
-) -> None:
+async def test_a_success_inside_a_server_error_is_no_answer(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
     venue.answers[path_of(PLACE)] = Said(500, '{"retCode":0,"result":{"orderId":"1"}}')
     bybit = client(venue, tmp_path, clock)
     with pytest.raises(NoAnswer):
@@ -126,9 +124,7 @@ async def test_a_read_is_repeated_with_growing_pauses_in_market_time(
     assert clock.now() - NOW == timedelta(seconds=3)
 
 
-async def test_a_repeated_read_gives_the_first_good_answer(
-    venue: Venue, tmp_path: Path, clock: StillClock
-) -> None:
+async def test_a_repeated_read_gives_the_first_good_answer(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
     replies = iter([Said(502, ""), OK])
     venue.answers[path_of(BALANCES)] = lambda _: next(replies)
     bybit = client(venue, tmp_path, clock, attempts=3)
@@ -207,9 +203,7 @@ async def test_a_client_that_only_reads_sends_nothing_else(
     assert venue.asked == []
 
 
-async def test_a_call_that_is_not_listed_never_leaves(
-    venue: Venue, tmp_path: Path, clock: StillClock
-) -> None:
+async def test_a_call_that_is_not_listed_never_leaves(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
     bybit = client(venue, tmp_path, clock)
     with pytest.raises(CallNotAllowed):
         await bybit.privatePostV5AssetWithdrawCreate({"coin": "BTC"})
@@ -260,9 +254,7 @@ async def test_digits_arrive_as_they_were_sent(venue: Venue, tmp_path: Path, clo
     assert reply["result"]["x"] == Decimal("0.1234567890123456789")
 
 
-async def test_traffic_counts_requests_failures_and_times(
-    venue: Venue, tmp_path: Path, clock: StillClock
-) -> None:
+async def test_traffic_counts_requests_failures_and_times(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
     venue.answers[path_of(TIME)] = OK
     bybit = client(venue, tmp_path, clock)
     await bybit.call(TIME)

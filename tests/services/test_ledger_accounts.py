@@ -35,9 +35,7 @@ def cycle(number: int, **changes: object) -> CycleRecord:
 
 
 def certificate(rung: str, account: str = ACCOUNT) -> RungRecord:
-    return RungRecord(
-        account, SYMBOL, rung, Decimal("0.005"), {"cycles": 3}, "hanako", NOW, NOW + timedelta(days=30)
-    )
+    return RungRecord(account, SYMBOL, rung, Decimal("0.005"), {"cycles": 3}, "hanako", NOW, NOW + timedelta(days=30))
 
 
 def test_opening_balances_are_written_once(ledger: Ledger) -> None:

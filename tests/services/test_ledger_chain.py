@@ -59,17 +59,14 @@ def test_an_empty_ledger_is_proved(ledger: Ledger) -> None:
         ("DELETE FROM events WHERE seq = 8", "event 8 is missing"),
         ("DELETE FROM events", "event 1 is missing"),
         (
-            "INSERT INTO events SELECT 9, at, account, subject, kind, detail, hash, hash "
-            "FROM events WHERE seq = 8",
+            "INSERT INTO events SELECT 9, at, account, subject, kind, detail, hash, hash FROM events WHERE seq = 8",
             "event 9 .* was changed",
         ),
         ("DELETE FROM chain_head", "head of the event chain is missing"),
         ("UPDATE chain_head SET seq = 7", "event 8 was added"),
     ],
 )
-def test_an_edited_deleted_or_inserted_event_is_found(
-    written: Ledger, ledger_url: str, edit: str, said: str
-) -> None:
+def test_an_edited_deleted_or_inserted_event_is_found(written: Ledger, ledger_url: str, edit: str, said: str) -> None:
     change(ledger_url, edit)
     found = written.verify_chain()
     assert found is not None
@@ -99,9 +96,7 @@ def test_an_edited_deleted_or_inserted_event_is_found(
         ("DELETE FROM rungs", "rung BTC/JPY of bitbank is missing"),
     ],
 )
-def test_a_row_that_differs_from_its_events_is_found(
-    written: Ledger, ledger_url: str, edit: str, said: str
-) -> None:
+def test_a_row_that_differs_from_its_events_is_found(written: Ledger, ledger_url: str, edit: str, said: str) -> None:
     change(ledger_url, edit)
     found = written.verify_chain()
     assert found is not None
@@ -110,8 +105,7 @@ def test_a_row_that_differs_from_its_events_is_found(
 
 def test_a_fill_that_nobody_recorded_is_found(written: Ledger, ledger_url: str) -> None:
     columns = (
-        "account, symbol, venue_order_id, side, price, quantity, quote_quantity, fee, fee_currency, "
-        "at, recorded_at"
+        "account, symbol, venue_order_id, side, price, quantity, quote_quantity, fee, fee_currency, at, recorded_at"
     )
     change(
         ledger_url,

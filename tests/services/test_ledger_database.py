@@ -48,8 +48,7 @@ def test_the_migrations_lead_to_the_tables_that_the_code_uses(ledger: Ledger, le
 
 def test_a_ledger_that_is_up_to_date_opens_without_importing_alembic(ledger: Ledger, ledger_url: str) -> None:
     done = run(
-        "import sys\nfrom services.ledger import Ledger\nLedger(sys.argv[1])\n"
-        "print('alembic' in sys.modules)",
+        "import sys\nfrom services.ledger import Ledger\nLedger(sys.argv[1])\nprint('alembic' in sys.modules)",
         ledger_url,
     )
     assert done.stdout == "False\n", done.stderr

@@ -67,9 +67,7 @@ def test_leases_of_two_accounts_do_not_meet(ledger: Ledger, lease: Lease) -> Non
     assert ledger.take_lease("bybit", "host:2", NOW, 60).account == "bybit"
 
 
-def test_of_processes_that_contend_for_an_account_exactly_one_gets_it(
-    ledger: Ledger, ledger_url: str
-) -> None:
+def test_of_processes_that_contend_for_an_account_exactly_one_gets_it(ledger: Ledger, ledger_url: str) -> None:
     contenders = [
         subprocess.Popen(
             [sys.executable, "-c", CONTENDER, ledger_url, f"process:{number}", NOW.isoformat()],

@@ -232,9 +232,7 @@ def test_orders_are_listed_newest_first_since_a_time_and_counted(ledger: Ledger,
     assert ledger.rung_of_order(ACCOUNT, client_id(2)) == "minimal"
 
 
-def test_known_ids_are_the_baseline_and_our_other_orders_but_not_the_order_itself(
-    ledger: Ledger, lease: Lease
-) -> None:
+def test_known_ids_are_the_baseline_and_our_other_orders_but_not_the_order_itself(ledger: Ledger, lease: Lease) -> None:
     resting(ledger, lease, 1)
     write(ledger, lease, intent(2), frozenset({"theirs"}))
     ledger.record(ACCOUNT, client_id(2), Event.SENT, NOW)

@@ -60,9 +60,7 @@ def test_a_traceback_without_a_secret_stays_as_it_is(log_file: Path) -> None:
     assert "ValueError: nothing to hide" in log_file.read_text(encoding="utf-8")
 
 
-def test_a_record_whose_arguments_do_not_fit_is_masked_too(
-    log_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_record_whose_arguments_do_not_fit_is_masked_too(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("anything").warning("one %s two %s", KEY)
     assert "one %s two %s ('••••',)" in log_file.read_text(encoding="utf-8")
     assert KEY not in capsys.readouterr().err
@@ -163,8 +161,6 @@ def test_processes_that_share_a_log_file_lose_no_line_when_it_rotates(tmp_path: 
     ]
     for writer in writers:
         assert writer.communicate(timeout=60)[1] == b""
-    written = [
-        line.split()[0] for each in tmp_path.glob("shared.log*") for line in each.read_text().splitlines()
-    ]
+    written = [line.split()[0] for each in tmp_path.glob("shared.log*") for line in each.read_text().splitlines()]
     assert len(list(tmp_path.glob("shared.log.*"))) > 3
     assert sorted(written) == sorted(f"{name}-{number}" for name in "abc" for number in range(500))

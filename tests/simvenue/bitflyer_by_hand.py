@@ -30,9 +30,7 @@ async def get(session: aiohttp.ClientSession, venue: RunningVenue, target: str) 
 async def post(session: aiohttp.ClientSession, venue: RunningVenue, name: str, body: Any) -> Reply:
     text = body if isinstance(body, str) else json.dumps(body)
     target = f"/v1/me/{name}"
-    async with session.post(
-        venue.url + target, data=text, headers=signed(venue, "POST", target, text)
-    ) as reply:
+    async with session.post(venue.url + target, data=text, headers=signed(venue, "POST", target, text)) as reply:
         raw = await reply.text()
         return reply.status, json.loads(raw) if raw else ""
 

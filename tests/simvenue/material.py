@@ -75,9 +75,7 @@ def venue_on(
     return Venue(spec, clock, Secrets("key", "secret", ""), sources, seed=seed)
 
 
-def limit(
-    side: str, quantity: str, price: int | D, tif: str = "gtc", symbol: str = "BTC/JPY"
-) -> OrderRequest:
+def limit(side: str, quantity: str, price: int | D, tif: str = "gtc", symbol: str = "BTC/JPY") -> OrderRequest:
     return OrderRequest(symbol, side, "limit", D(quantity), D(price), tif)
 
 

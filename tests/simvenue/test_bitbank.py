@@ -72,9 +72,7 @@ async def test_a_signed_request_is_let_in_by_window_and_by_nonce(
             assert (await reply.json())["success"] == 1
 
 
-async def test_a_nonce_works_once_and_only_upwards(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_a_nonce_works_once_and_only_upwards(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     path = "/v1/user/assets"
     newest = time.time_ns() // 1_000_000 + 1_000_000
     codes = []
@@ -128,9 +126,7 @@ async def test_a_request_from_the_future_is_outside_the_window(
             assert (await reply.json())["data"].get("code") == code
 
 
-async def test_the_signature_covers_query_and_body_as_sent(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_the_signature_covers_query_and_body_as_sent(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     target = "/v1/user/spot/active_orders?pair=btc_jpy"
     async with session.get(venue.url + target, headers=signed(venue, target[:-3])) as reply:
         assert (await reply.json())["data"]["code"] == 20001
@@ -153,9 +149,7 @@ async def test_ccxt_reads_pairs_with_digits_minimums_and_fees(exchange: ccxt.bit
     assert exchange.market("XRP/JPY")["precision"]["price"] == 0.001
 
 
-async def test_ccxt_places_looks_up_and_cancels_a_resting_order(
-    venue: RunningVenue, exchange: ccxt.bitbank
-) -> None:
+async def test_ccxt_places_looks_up_and_cancels_a_resting_order(venue: RunningVenue, exchange: ccxt.bitbank) -> None:
     before = venue.truth()["balances"]
     placed = await exchange.create_order("BTC/JPY", "limit", "buy", 0.0123, 8_000_001, {"post_only": True})
     assert placed["info"]["status"] == "UNFILLED" and placed["info"]["post_only"] is True
@@ -225,9 +219,7 @@ async def test_an_order_larger_than_the_level_is_filled_in_part_and_the_rest_can
     assert cancelled["info"]["remaining_amount"] == "0.0050"
 
 
-async def test_ccxt_reads_todays_candles_of_every_day_file(
-    venue: RunningVenue, exchange: ccxt.bitbank
-) -> None:
+async def test_ccxt_reads_todays_candles_of_every_day_file(venue: RunningVenue, exchange: ccxt.bitbank) -> None:
     today = exchange.yyyymmdd(venue.now_ms(), "")
     for timeframe, file in (
         ("1m", today),
@@ -261,9 +253,7 @@ async def test_pybotters_signs_without_a_window_and_fills_its_stores(
         assert store.asset.find({"asset": "jpy"})[0]["locked_amount"] == "79999.9900"
         assert [row["order_id"] for row in store.spot_order.find()] == [order_id]
         assert store.margin_position.find() == []
-        reply = await client.post(
-            "/v1/user/spot/cancel_order", data={"pair": "btc_jpy", "order_id": order_id}
-        )
+        reply = await client.post("/v1/user/spot/cancel_order", data={"pair": "btc_jpy", "order_id": order_id})
         assert (await reply.json())["data"]["status"] == "CANCELED_UNFILLED"
 
 
@@ -315,9 +305,7 @@ async def test_weeks_open_on_mondays_and_months_on_the_first(
     assert months[-1][5] == 1767225600000  # 2026-01-01
 
 
-async def test_public_lists_have_the_venues_shapes(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_public_lists_have_the_venues_shapes(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     tickers = await read(session, venue, "/tickers")
     assert [row["pair"] for row in tickers] == ["btc_jpy", "eth_jpy", "xrp_jpy"]
     assert await read(session, venue, "/tickers_jpy") == tickers

@@ -74,25 +74,19 @@ async def test_an_order_with_a_fault_is_refused_with_its_code_and_leaves_no_trac
     assert (after["orders"], after["balances"]) == (before["orders"], before["balances"])
 
 
-async def test_a_body_that_is_no_json_object_is_malformed(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_a_body_that_is_no_json_object_is_malformed(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     for body in ("{", "[1]", ""):
         assert (await post(session, venue, "/v1/user/spot/order", body))["data"]["code"] == 10002
 
 
-async def test_a_cancel_tells_what_became_of_the_order(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_a_cancel_tells_what_became_of_the_order(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     async def cancel(**body: Any) -> Any:
         return (await post(session, venue, "/v1/user/spot/cancel_order", body))["data"].get("code")
 
     resting = (await post(session, venue, "/v1/user/spot/order", an_order()))["data"]["order_id"]
-    filled = (
-        await post(
-            session, venue, "/v1/user/spot/order", an_order(type="market", amount="0.0001", price=None)
-        )
-    )["data"]["order_id"]
+    filled = (await post(session, venue, "/v1/user/spot/order", an_order(type="market", amount="0.0001", price=None)))[
+        "data"
+    ]["order_id"]
     assert await cancel(pair="eth_jpy", order_id=resting) == 50009
     assert await cancel(pair="btc_jpy", order_id=str(resting)) is None  # ccxt sends the id as text
     venue.advance(1_000)
@@ -140,9 +134,7 @@ async def test_the_seventh_update_and_the_eleventh_query_of_a_second_are_refused
     updates, queries = [], []
     for _ in range(7):
         headers = signed(venue, body)
-        async with session.post(
-            venue.url + "/v1/user/spot/cancel_order", data=body, headers=headers
-        ) as reply:
+        async with session.post(venue.url + "/v1/user/spot/cancel_order", data=body, headers=headers) as reply:
             updates.append((reply.status, (await reply.json())["data"]["code"]))
     assert updates == [(200, 50009)] * 6 + [(429, 10009)]
     ids = json.dumps({"pair": "btc_jpy", "order_ids": [1]})
@@ -170,9 +162,7 @@ async def test_the_guides_limit_is_sixty_requests_a_minute_of_any_kind(
         assert venue.truth()["requests"]["refused_for_rate"] == 1
 
 
-async def test_trade_history_pages_by_time_in_both_orders(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_trade_history_pages_by_time_in_both_orders(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     start = venue.now_ms()
     for _ in range(4):
         body = an_order(type="market", amount="0.0001", price=None)
@@ -232,9 +222,7 @@ def test_an_expired_order_is_shown_as_cancelled() -> None:
     assert order_row(pair, order)["status"] == "CANCELED_PARTIALLY_FILLED"
 
 
-async def test_many_requests_at_once_are_all_answered(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_many_requests_at_once_are_all_answered(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     prices = [str(7_000_000 + number) for number in range(6)]
     replies = await asyncio.gather(
         *(post(session, venue, "/v1/user/spot/order", an_order(price=price)) for price in prices)

@@ -93,9 +93,7 @@ async def test_what_is_not_signed_well_is_refused_with_401_and_minus_500(
             assert await reply.json() == {"status": -500, "error_message": message, "data": None}
 
 
-async def test_the_signature_covers_the_body_as_sent(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_the_signature_covers_the_body_as_sent(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     target = "/v1/me/cancelallchildorders"
     spaced, compact = '{ "product_code" : "BTC_JPY" }', '{"product_code":"BTC_JPY"}'
     for signed_text, status in ((spaced, 200), (compact, 401)):
@@ -104,9 +102,7 @@ async def test_the_signature_covers_the_body_as_sent(
             assert reply.status == status
 
 
-async def test_the_key_may_trade_and_never_move_money_out(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_the_key_may_trade_and_never_move_money_out(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     permissions = await get(session, venue, "/v1/me/getpermissions")
     assert "/v1/me/sendchildorder" in permissions and "/v1/me/getbalance" in permissions
     assert not {"/v1/me/withdraw", "/v1/me/sendcoin", "/v1/me/sendparentorder"} & set(permissions)
@@ -117,9 +113,7 @@ async def test_the_key_may_trade_and_never_move_money_out(
 # -- the published clients
 
 
-async def test_ccxt_places_looks_up_and_cancels_a_resting_order(
-    venue: RunningVenue, exchange: ccxt.bitflyer
-) -> None:
+async def test_ccxt_places_looks_up_and_cancels_a_resting_order(venue: RunningVenue, exchange: ccxt.bitflyer) -> None:
     before = venue.truth()["balances"]
     placed = await exchange.create_order("BTC/JPY", "limit", "buy", 0.0123, 8_000_001)
     stamp = datetime.fromtimestamp(venue.now_ms() / 1000, UTC).strftime("JRF%Y%m%d-%H%M%S-")
@@ -172,9 +166,7 @@ async def test_ccxt_reads_the_market(venue: RunningVenue, exchange: ccxt.bitflye
     book = await exchange.fetch_order_book("BTC/JPY")
     assert len(book["bids"]) >= 20 and book["bids"][0][0] < book["asks"][0][0]
     funding = await exchange.fetch_funding_rate("BTC/JPY:JPY")
-    assert (
-        funding["nextFundingRate"] == 0 and 0 < funding["nextFundingTimestamp"] - venue.now_ms() <= 28_800_000
-    )
+    assert funding["nextFundingRate"] == 0 and 0 < funding["nextFundingTimestamp"] - venue.now_ms() <= 28_800_000
 
 
 async def test_pybitflyer_trades_with_its_fractional_seconds(venue: RunningVenue) -> None:
@@ -256,9 +248,7 @@ async def test_a_cfd_position_is_listed_as_lots_and_books_its_profit_to_the_coll
         state = await get(session, venue, "/v1/me/getcollateral")
         assert state["collateral"] == 1_000_000
         assert math.isclose(state["open_position_pnl"], sum(lot["pnl"] for lot in lots), abs_tol=1e-6)
-        assert math.isclose(
-            state["require_collateral"], sum(lot["require_collateral"] for lot in lots), abs_tol=1e-6
-        )
+        assert math.isclose(state["require_collateral"], sum(lot["require_collateral"] for lot in lots), abs_tol=1e-6)
         entry = sum(lot["price"] * lot["size"] for lot in lots) / 0.005
         order_id = await send(session, venue, **cfd, size=0.003, side="SELL")
         closed = await row_of(session, venue, order_id)
@@ -322,9 +312,7 @@ async def test_public_calls_have_two_names_any_case_of_product_and_the_venues_ow
 ) -> None:
     for name in ("markets", "markets/usa", "ticker", "board", "executions"):
         query = "?product_code=btc_jpy"
-        assert await get(session, venue, f"/v1/{name}{query}") == await get(
-            session, venue, f"/v1/get{name}{query}"
-        )
+        assert await get(session, venue, f"/v1/{name}{query}") == await get(session, venue, f"/v1/get{name}{query}")
     assert (await get(session, venue, "/v1/getticker"))["product_code"] == "BTC_JPY"
     assert (await get(session, venue, "/v1/getboardstate"))["state"] == "RUNNING"
     assert (await get(session, venue, "/v1/getticker?product_code=DOGE_JPY"))["status"] == -100

@@ -131,9 +131,7 @@ async def test_order_lists_put_active_ones_first_and_leave_them_out_when_paged(
     assert [venue.true_order(order_id)["status"] for order_id in resting] == ["cancelled"] * 3
 
 
-async def test_own_executions_page_by_id_newest_first(
-    venue: RunningVenue, session: aiohttp.ClientSession
-) -> None:
+async def test_own_executions_page_by_id_newest_first(venue: RunningVenue, session: aiohttp.ClientSession) -> None:
     for _ in range(3):
         await send(session, venue, child_order_type="MARKET", size=0.001)
     target = "/v1/me/getexecutions?product_code=BTC_JPY"
@@ -153,9 +151,9 @@ async def test_histories_add_up_to_what_is_held(venue: RunningVenue, session: ai
     for currency in ("JPY", "BTC"):
         rows = await get(session, venue, f"/v1/me/getbalancehistory?currency_code={currency}")
         assert rows[0]["balance"] == held[currency]
-        assert exactly(rows[1]["balance"]) + exactly(rows[0]["amount"]) - exactly(
-            rows[0]["commission"]
-        ) == exactly(rows[0]["balance"])
+        assert exactly(rows[1]["balance"]) + exactly(rows[0]["amount"]) - exactly(rows[0]["commission"]) == exactly(
+            rows[0]["balance"]
+        )
         event, trade = (datetime.fromisoformat(rows[0][name]) for name in ("event_date", "trade_date"))
         assert (trade - event).total_seconds() == 9 * 3600  # trade dates are Japanese time
     venue.control("balances", currency="JPY", change="1000")
@@ -169,9 +167,7 @@ async def test_histories_add_up_to_what_is_held(venue: RunningVenue, session: ai
 # -- rate limits
 
 
-async def spend(
-    session: aiohttp.ClientSession, venue: RunningVenue, name: str, body: Any, times: int
-) -> list[int]:
+async def spend(session: aiohttp.ClientSession, venue: RunningVenue, name: str, body: Any, times: int) -> list[int]:
     return [(await post(session, venue, name, body))[0] for _ in range(times)]
 
 

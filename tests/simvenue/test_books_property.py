@@ -173,17 +173,13 @@ def test_a_resting_order_is_never_passed_over_for_a_worse_or_later_one(
         act(venue, action, "BTC/JPY")
         for fill in venue.fills[seen:]:
             if fill.maker:
-                waiting = [
-                    o for o in before if o.is_open and o.side == fill.order.side and o is not fill.order
-                ]
+                waiting = [o for o in before if o.is_open and o.side == fill.order.side and o is not fill.order]
                 assert all(rank(order) > rank(fill.order) for order in waiting)
 
 
 @settings(max_examples=60, deadline=None)
 @given(bars=markets(), doing=actions)
-def test_the_book_never_crosses_and_shows_what_rests(
-    bars: list[Candle], doing: list[tuple[str, object]]
-) -> None:
+def test_the_book_never_crosses_and_shows_what_rests(bars: list[Candle], doing: list[tuple[str, object]]) -> None:
     venue = venue_on(bars)
     for action in doing:
         act(venue, action, "BTC/JPY")
@@ -217,9 +213,7 @@ def test_a_position_is_the_sum_of_its_fills_and_its_profit_reaches_the_collatera
 
 @settings(max_examples=30, deadline=None)
 @given(bars=markets(), doing=actions)
-def test_the_same_seed_and_deeds_give_the_same_books(
-    bars: list[Candle], doing: list[tuple[str, object]]
-) -> None:
+def test_the_same_seed_and_deeds_give_the_same_books(bars: list[Candle], doing: list[tuple[str, object]]) -> None:
     ends = []
     for _ in range(2):
         venue = venue_on(bars)

@@ -169,9 +169,7 @@ async def test_pybotters_signs_without_a_window_and_is_let_in(venue: RunningVenu
             found = await client.fetch("GET", REALTIME, params=SPOT)
             order_id = made.data["result"]["orderId"]
             gone = await client.fetch("POST", "/v5/order/cancel", data=SPOT | {"orderId": order_id})
-            wallet = await client.fetch(
-                "GET", "/v5/account/wallet-balance", params={"accountType": "UNIFIED"}
-            )
+            wallet = await client.fetch("GET", "/v5/account/wallet-balance", params={"accountType": "UNIFIED"})
     finally:
         del Hosts.items["127.0.0.1"]
     assert order_id in [row["orderId"] for row in found.data["result"]["list"]]
@@ -194,9 +192,7 @@ async def test_pybotters_signs_without_a_window_and_is_let_in(venue: RunningVenu
         ({"sent": "accountType=UNIFIED&coin=USDT"}, 10004),
     ],
 )
-async def test_a_request_that_is_not_ours_or_not_in_time_is_refused(
-    raw: Raw, wrong: dict[str, Any], code: int
-) -> None:
+async def test_a_request_that_is_not_ours_or_not_in_time_is_refused(raw: Raw, wrong: dict[str, Any], code: int) -> None:
     answer = await raw.send("GET", "/v5/account/wallet-balance", "accountType=UNIFIED", **wrong)
     assert (raw.status, answer["retCode"]) == (200, code)
 
@@ -243,9 +239,7 @@ async def test_long_candles_hold_the_short_ones(raw: Raw, interval: str) -> None
     assert (opened.tm_hour, opened.tm_min) == (0, 0)
     assert opened.tm_wday == 0 or interval != "W"
     assert opened.tm_mday == 1 or interval != "M"
-    hours = (await raw.get("/v5/market/kline", **SPOT, interval="60", start=newest[0], limit="1000"))[
-        "result"
-    ]
+    hours = (await raw.get("/v5/market/kline", **SPOT, interval="60", start=newest[0], limit="1000"))["result"]
     assert D(newest[2]) == max(D(row[2]) for row in hours["list"])
 
 

@@ -119,14 +119,10 @@ async def test_a_body_that_is_not_json_is_refused(raw: Raw) -> None:
 async def test_a_link_id_is_used_up_for_ever(raw: Raw, category: str, code: int) -> None:
     link = f"once-{category}"
     order_id = await placed(raw, category=category, orderLinkId=link)
-    assert (await raw.post(CREATE, **(RESTING | {"category": category, "orderLinkId": link})))[
-        "retCode"
-    ] == code
+    assert (await raw.post(CREATE, **(RESTING | {"category": category, "orderLinkId": link})))["retCode"] == code
     await raw.post("/v5/order/cancel", category=category, symbol="BTCUSDT", orderId=order_id)
     raw.venue.advance(DAY_MS)
-    assert (await raw.post(CREATE, **(RESTING | {"category": category, "orderLinkId": link})))[
-        "retCode"
-    ] == code
+    assert (await raw.post(CREATE, **(RESTING | {"category": category, "orderLinkId": link})))["retCode"] == code
 
 
 async def test_a_post_only_order_that_would_cross_is_accepted_then_cancelled(raw: Raw) -> None:

@@ -21,12 +21,8 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_bars_are_read_as_written_and_further_columns_are_ignored(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, HEADER.strip() + ",trades\n1767571200000,10000000.0,10000100,9999900,10000050,0.451,30\n"
-    )
-    assert read_candles(path) == [
-        Candle(START, D("10000000.0"), D(10000100), D(9999900), D(10000050), D("0.451"))
-    ]
+    path = written(tmp_path, HEADER.strip() + ",trades\n1767571200000,10000000.0,10000100,9999900,10000050,0.451,30\n")
+    assert read_candles(path) == [Candle(START, D("10000000.0"), D(10000100), D(9999900), D(10000050), D("0.451"))]
 
 
 @pytest.mark.parametrize(

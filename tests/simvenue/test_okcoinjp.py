@@ -58,9 +58,7 @@ async def test_ccxt_places_sees_and_cancels_an_order(exchange: ccxt.okx, how: st
     exchange.options["createOrder"] = how
     client_id = f"ccxt{len(how)}"
     before = await exchange.fetch_balance()
-    made = await exchange.create_order(
-        "BTC/JPY", "limit", "buy", 0.001, 5_000_000, {"clientOrderId": client_id}
-    )
+    made = await exchange.create_order("BTC/JPY", "limit", "buy", 0.001, 5_000_000, {"clientOrderId": client_id})
     shown = await exchange.fetch_order(None, "BTC/JPY", {"clientOrderId": client_id})
     [resting] = await exchange.fetch_open_orders("BTC/JPY")
     during = await exchange.fetch_balance()
@@ -75,8 +73,7 @@ async def test_ccxt_places_sees_and_cancels_an_order(exchange: ccxt.okx, how: st
 
 async def test_ccxt_cancels_several_orders_in_one_request(exchange: ccxt.okx) -> None:
     ids = [
-        (await exchange.create_order("BTC/JPY", "limit", "buy", 0.001, 5_000_000 + number))["id"]
-        for number in range(3)
+        (await exchange.create_order("BTC/JPY", "limit", "buy", 0.001, 5_000_000 + number))["id"] for number in range(3)
     ]
     await exchange.cancel_orders(ids, "BTC/JPY")
     assert await exchange.fetch_open_orders("BTC/JPY") == []
@@ -218,9 +215,7 @@ async def test_what_the_venue_lacks_is_a_404_in_its_own_shape(raw: Raw, path: st
 
 async def test_money_cannot_be_moved_away(raw: Raw) -> None:
     for path in ("transfer", "withdrawal", "jpywithdrawal"):
-        answer = await raw.post(
-            f"/api/v5/asset/{path}", {"currency": "JPY", "amount": "1", "from": 1, "to": 6}
-        )
+        answer = await raw.post(f"/api/v5/asset/{path}", {"currency": "JPY", "amount": "1", "from": 1, "to": 6})
         assert answer["code"] == "50120"
     [config] = (await raw.get("/api/v5/account/config"))["data"]
     assert config["perm"] == "read_only,trade"

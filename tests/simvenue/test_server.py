@@ -203,9 +203,7 @@ async def test_minutes_pass_quickly_with_orders_resting_and_a_day_in_one_jump_to
     call: Caller,
 ) -> None:
     for number in range(30):
-        await call.post(
-            "/_control/orders", **(ORDER | {"price": str(9_000_000 + number), "quantity": "0.001"})
-        )
+        await call.post("/_control/orders", **(ORDER | {"price": str(9_000_000 + number), "quantity": "0.001"}))
     begun = time.perf_counter()
     for _ in range(1000):
         call.server.venue.advance(MINUTE)

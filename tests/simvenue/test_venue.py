@@ -234,9 +234,7 @@ def test_orders_are_found_by_their_ids_the_newest_client_id_first() -> None:
         ("received", "sell", "JPY", D("0.0015") * D("0.0123") * 10_123_456),
     ],
 )
-def test_fees_are_the_stated_rate_in_the_venues_currency(
-    fee_in: str, side: str, currency: str, fee: D
-) -> None:
+def test_fees_are_the_stated_rate_in_the_venues_currency(fee_in: str, side: str, currency: str, fee: D) -> None:
     venue = venue_on(flat(range(5)), replace(SPOT, fee_in=fee_in, maker_rate=D("0.0015")))
     order = rested(venue, side, "0.0123", 9_876_543 if side == "buy" else 10_123_456)
     venue.move_price("BTC/JPY", D(9_800_000 if side == "buy" else 10_200_000))

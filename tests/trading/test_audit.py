@@ -25,9 +25,7 @@ def books(count: int) -> tuple[list[Order], list[Fill], list[TruthOrder], list[T
         venue_id = f"v{number}"
         orders.append(an_order(state, str(filled), intent=intent, venue_order_id=venue_id))
         truth_orders.append(
-            TruthOrder(
-                venue_id, f"{number:032x}", "BTC/JPY", Side.BUY, intent.quantity, intent.price, filled, state
-            )
+            TruthOrder(venue_id, f"{number:032x}", "BTC/JPY", Side.BUY, intent.quantity, intent.price, filled, state)
         )
         for part in range(2 if done else 0):
             fill = a_fill(id=f"f{number}{part}", venue_order_id=venue_id, quantity="0.005", fee="6")
@@ -162,11 +160,13 @@ def test_a_venues_own_books_are_read_from_its_control_side():
             }
         ],
         "balances": {"BTC": {"free": "0.1", "locked": "0.02"}},
+        "collateral": {"JPY": "1000000"},
     }
     assert read_truth(document) == Truth(
         orders=(TruthOrder("JRF1", "", "BTC/JPY", Side.BUY, D("0.01"), None, D("0.01"), State.FILLED),),
         fills=(TruthFill("7", "JRF1", D(10_000_000), D("0.01"), D("-0.00001"), "BTC"),),
         balances={"BTC": D("0.12")},
+        collateral={"JPY": D(1_000_000)},
     )
     with pytest.raises(KeyError):
         read_truth({"orders": [], "fills": []})

@@ -80,11 +80,7 @@ def test_a_repeated_decision_makes_the_same_id():
     assert len(name) == 32 and set(name) <= set("0123456789abcdef")
 
 
-@given(
-    st.lists(
-        st.tuples(st.text(max_size=3), st.text(max_size=3), st.text(max_size=3)), unique=True, max_size=20
-    )
-)
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3), st.text(max_size=3)), unique=True, max_size=20))
 def test_no_two_decisions_share_an_id(parts: list[tuple[str, str, str]]):
     assert len({client_order_id(*each) for each in parts}) == len(parts)
 

@@ -39,9 +39,7 @@ def test_a_missing_answer_is_unknown_and_not_a_failure():
 
 
 def test_an_unknown_order_ends_only_by_what_is_seen_or_proved():
-    ends = {
-        event for (state, event), after in TRANSITIONS.items() if state is State.UNKNOWN and after in TERMINAL
-    }
+    ends = {event for (state, event), after in TRANSITIONS.items() if state is State.UNKNOWN and after in TERMINAL}
     assert ends == {
         Event.SEEN_FILLED,
         Event.SEEN_CANCELLED,

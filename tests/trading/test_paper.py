@@ -87,9 +87,7 @@ def test_a_candle_must_go_through_the_price_touching_is_not_enough():
     resting = an_intent(price=D(9_000_000))
 
     def seen(low: str, volume: str = "1") -> PaperOutcome:
-        return rest_in_candle(
-            resting, D(0), candle(low, "9500000", volume), BITBANK, NOON, venue_order_id="p1"
-        )
+        return rest_in_candle(resting, D(0), candle(low, "9500000", volume), BITBANK, NOON, venue_order_id="p1")
 
     assert seen("9000000") == PaperOutcome((), State.OPEN)
     assert seen("8999999").state is State.FILLED
@@ -114,9 +112,7 @@ def test_every_fill_of_an_order_has_its_own_id():
     resting = an_intent(quantity=D("0.05"))
     ids = [fill.id for fill in taken(resting).fills]
     for filled in (D("0.02"), D("0.03")):
-        ids += [
-            f.id for f in rest_in_book(resting, filled, a_book(), BITBANK, NOON, venue_order_id="p1").fills
-        ]
+        ids += [f.id for f in rest_in_book(resting, filled, a_book(), BITBANK, NOON, venue_order_id="p1").fills]
     assert len(ids) == len(set(ids)) == 3
 
 

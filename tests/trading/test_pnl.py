@@ -122,9 +122,7 @@ def test_flat_means_that_nothing_is_at_cost(fills: list[Fill], instrument: Instr
 
 
 def test_equity_values_everything_in_the_quote_currency():
-    assert equity({"JPY": D(1000), "BTC": D("0.1"), "XRP": D(0)}, {"BTC": D(10_000_000)}, "JPY") == D(
-        1_001_000
-    )
+    assert equity({"JPY": D(1000), "BTC": D("0.1"), "XRP": D(0)}, {"BTC": D(10_000_000)}, "JPY") == D(1_001_000)
     with pytest.raises(KeyError):
         equity({"ETH": D(1)}, {}, "JPY")
 

@@ -54,9 +54,7 @@ def test_our_own_order_is_known_by_either_id():
 def test_an_order_that_rests_though_we_hold_it_ended_is_a_difference():
     assert kinds(compare_open_orders([an_order(State.CANCELLED, "0")], [a_venue_order()])) == ["order_rests"]
     rejected = an_order(State.REJECTED, "0", venue_order_id=None)
-    assert kinds(compare_open_orders([rejected], [a_venue_order(client_order_id="0" * 32)])) == [
-        "order_rests"
-    ]
+    assert kinds(compare_open_orders([rejected], [a_venue_order(client_order_id="0" * 32)])) == ["order_rests"]
 
 
 def test_an_open_order_that_the_list_lacks_is_no_difference_by_itself():
@@ -139,9 +137,7 @@ def test_a_position_that_was_closed_by_hand_is_seen():
 
 @given(st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 100), st.integers(1, 9)), max_size=20))
 def test_expected_balances_move_base_exactly_as_the_held_quantity(trades: list[tuple[Side, int, int]]):
-    fills = [
-        a_fill(side, D(lots) / 1000, fee=D(fee) / 10**6, fee_currency="BTC") for side, lots, fee in trades
-    ]
+    fills = [a_fill(side, D(lots) / 1000, fee=D(fee) / 10**6, fee_currency="BTC") for side, lots, fee in trades]
     after = expected_balances(OPENING, fills, {"BTC/JPY": BITFLYER})
     assert after["BTC"] - OPENING["BTC"] == held_quantity(fills, BITFLYER)
 

@@ -166,9 +166,7 @@ def test_the_venues_largest_order_is_kept():
 
 
 def test_a_proposed_order_becomes_an_intent_with_a_name():
-    intent = an_order("1").intent(
-        client_order_id="a" * 32, venue="bitbank", symbol="BTC/JPY", decided_at=NOON
-    )
+    intent = an_order("1").intent(client_order_id="a" * 32, venue="bitbank", symbol="BTC/JPY", decided_at=NOON)
     assert (intent.quantity, intent.reason, intent.target_quantity) == (D("0.05"), "because", D("0.05"))
 
 

@@ -133,9 +133,7 @@ def test_up_is_one_rung_with_clean_books_and_down_is_always_down(rung: str, evid
         assert LADDER.index(verdict.to) == place + 1
         assert evidence.fingerprint_matches or rung == "compatibility"
         if rung not in CHECKS:
-            assert not (
-                evidence.unresolved or evidence.discrepancies or evidence.breaches or evidence.expired
-            )
+            assert not (evidence.unresolved or evidence.discrepancies or evidence.breaches or evidence.expired)
             assert evidence.approved_by or not evidence.approval_needed
     if isinstance(verdict, Demote):
         assert LADDER.index(verdict.to) < place
@@ -170,18 +168,12 @@ def test_no_ramp_step_lies_below_the_minimal_rung():
 
 
 def test_a_target_that_could_not_be_sold_again_is_refused_with_the_remedy():
-    with pytest.raises(
-        TargetTooSmall, match=r"bitflyer BTC/JPY: target_quantity 0\.001 .* at least 0\.00100301 BTC"
-    ):
+    with pytest.raises(TargetTooSmall, match=r"bitflyer BTC/JPY: target_quantity 0\.001 .* at least 0\.00100301 BTC"):
         cap_for("ramp_100", D("0.001"), BITFLYER, PRICE)
 
 
-@given(
-    st.sampled_from(ALL), st.integers(1, 10**7).map(lambda n: D(n) / 10**6), st.integers(10_000, 10**8).map(D)
-)
-def test_caps_rise_with_the_rung_and_never_pass_the_target(
-    instrument: Instrument, target: Decimal, price: Decimal
-):
+@given(st.sampled_from(ALL), st.integers(1, 10**7).map(lambda n: D(n) / 10**6), st.integers(10_000, 10**8).map(D))
+def test_caps_rise_with_the_rung_and_never_pass_the_target(instrument: Instrument, target: Decimal, price: Decimal):
     try:
         caps = [cap_for(rung, target, instrument, price) for rung in LADDER[4:]]
     except TargetTooSmall:

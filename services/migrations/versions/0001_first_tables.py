@@ -15,9 +15,7 @@ def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "balance_snapshots",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("balances", types.Json(), nullable=False),
         sa.Column("at", types.UtcTime(timezone=True), nullable=False),
@@ -33,9 +31,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "cycles",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("cycle_id", sa.String(length=64), nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("symbol", sa.String(length=32), nullable=False),
@@ -51,9 +47,7 @@ def upgrade() -> None:
     op.create_index("cycles_by_time", "cycles", ["account", "started_at"], unique=False)
     op.create_table(
         "equity_points",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("quote", sa.String(length=16), nullable=False),
         sa.Column("at", types.UtcTime(timezone=True), nullable=False),
@@ -77,9 +71,7 @@ def upgrade() -> None:
     op.create_index("events_by_subject", "events", ["account", "subject"], unique=False)
     op.create_table(
         "fills",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("symbol", sa.String(length=32), nullable=False),
         sa.Column("fill_id", sa.String(length=128), nullable=False),
@@ -101,9 +93,7 @@ def upgrade() -> None:
     op.create_index("fills_by_time", "fills", ["account", "at"], unique=False)
     op.create_table(
         "latches",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("by", sa.String(length=200), nullable=False),
@@ -138,9 +128,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "orders",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("client_order_id", sa.String(length=64), nullable=False),
         sa.Column("venue", sa.String(length=32), nullable=False),
@@ -183,9 +171,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "rungs",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("symbol", sa.String(length=32), nullable=False),
         sa.Column("rung", sa.String(length=32), nullable=False),
@@ -200,9 +186,7 @@ def upgrade() -> None:
     op.create_index("rungs_by_account", "rungs", ["account", "symbol", "id"], unique=False)
     op.create_table(
         "adjustments",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("asset", sa.String(length=16), nullable=False),
         sa.Column("change", types.Amount(length=48), nullable=False),

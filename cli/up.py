@@ -1,0 +1,141 @@
+"""`crypto-bot up`: Prefect server and UI, deployments, a worker, simulated venues where configured, one trader each.
+
+Everything is a child of this process. It goes down in the order that is safe: traders first, each proving that it left
+no order, then the worker, the server and the venues.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cli.checking import run_checks
+from cli.output import console
+from cli.prefect_server import prefect_server
+from cli.settings import current_settings
+from cli.venues import venues_if_needed
+from config.errors import ConfigurationError
+from config.settings import Endpoint, ExchangeName, Settings
+from services.ledger import Ledger
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_POOL = "local"
+_TRADER_SECONDS = 60  # a trader's stop reads its venue until it is proved empty
+_STAGES = ("compatibility", "read_only", "minimal_order")
+
+
+def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
+    """Run all of it until Ctrl+C; exit status 0 when every trader left its account empty."""
+    settings = current_settings()
+    if not (_CHECKOUT / "prefect.yaml").is_file():
+        raise ConfigurationError(f"{_CHECKOUT / 'prefect.yaml'} is missing: run `crypto-bot up` from a checkout")
+    stopped = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stopped.set())
+    with (
+        prefect_server(settings.home / "prefect", port) as server,
+        venues_if_needed(settings, exchanges),
+    ):
+        console.print("starting Prefect's server")
+        server.wait_until_up()
+        _deploy(settings)
+        with _worker(settings):
+            _climb_simulated(settings, exchanges)
+            traders = {} if stopped.is_set() else {name: _trader(settings, name) for name in exchanges}
+            try:
+                console.print(f"Prefect's UI: {server.ui} · traders: {', '.join(traders)} · Ctrl+C stops all")
+                _watch(traders, stopped)
+            finally:
+                clean = _stop_traders(traders)
+    console.print("all is down" if clean else "[red]a trader did not prove its account empty: crypto-bot stop[/]")
+    return 0 if clean else 1
+
+
+def _deploy(settings: Settings) -> None:
+    """Make the work pool and register every deployment; both may exist already."""
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+    log = _log(settings, "deploy")
+    for words in (
+        ["work-pool", "create", _POOL, "--type", "process", "--overwrite"],
+        ["deploy", "--all"],
+    ):
+        with log.open("a") as told:
+            done = subprocess.run([*prefect, *words], cwd=_CHECKOUT, stdout=told, stderr=subprocess.STDOUT, check=False)
+        if done.returncode != 0:
+            raise ConfigurationError(f"prefect {' '.join(words)} failed; its words are in {log}")
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings) -> Iterator[None]:
+    with _log(settings, "worker").open("w") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", _POOL, "--type", "process"],
+            cwd=_CHECKOUT,
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        _end(process, 15)
+
+
+def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> None:
+    """A simulated exchange without a rung gets its three checks now; a real one waits for a person to run them."""
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        fresh = [
+            name
+            for name in exchanges
+            if settings.exchanges[name].endpoint is Endpoint.SIMULATED
+            and ledger.rung(name, settings.symbol(name)) is None
+        ]
+    if fresh:
+        run_checks(fresh, _STAGES, verbose=False, as_json=False)
+
+
+def _trader(settings: Settings, exchange: ExchangeName) -> "subprocess.Popen[bytes]":
+    with _log(settings, f"trader-{exchange}").open("a") as told:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "trade", exchange],
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _watch(traders: "dict[ExchangeName, subprocess.Popen[bytes]]", stopped: threading.Event) -> None:
+    told: set[str] = set()
+    while not stopped.wait(0.5):
+        for name, process in traders.items():
+            if process.poll() is not None and name not in told:
+                told.add(name)
+                console.print(f"[red]the trader of {name} ended with status {process.returncode}; see its log[/]")
+
+
+def _stop_traders(traders: "dict[ExchangeName, subprocess.Popen[bytes]]") -> bool:
+    """End all traders at once and wait for their proof; True when each exited clean."""
+    for process in traders.values():
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    statuses = [_end(process, _TRADER_SECONDS, ask=False) for process in traders.values()]
+    return not any(statuses)
+
+
+def _end(process: "subprocess.Popen[bytes]", seconds: float, *, ask: bool = True) -> int:
+    if ask and process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _log(settings: Settings, name: str) -> Path:
+    path = settings.home / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
