@@ -14,6 +14,7 @@ from simvenue.values import Bar, Candle, Level, Pair, Ticker, Trade
 EATEN_FOR_WALL_MS = 5_000
 TAPES_KEPT = 600
 BARS_KEPT = 300_000
+SHAPES_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Market:
         self._moves: list[Move] = []
         self._tapes: dict[int, list[Trade]] = {}
         self._bars: dict[tuple[int, int], Bar | None] = {}
-        self._sides: dict[str, tuple[tuple[int, Decimal], list[Level]]] = {}
+        self._sides: dict[tuple[str, Decimal], tuple[int, list[Level]]] = {}
         self._eaten: dict[tuple[str, Decimal], Decimal] = {}
         self._eaten_epoch = 0
         self._known_last: tuple[int, Trade] | None = None  # (minute, the newest print up to its end)
@@ -205,7 +206,7 @@ class Market:
         """Give one bar of any length (whole minutes) up to now; None without a trade in it."""
         now = self._now()
         key = ((end_ms - start_ms) // 1000, start_ms)
-        if end_ms <= now and key in self._bars:
+        if key in self._bars:  # only closed ones are kept
             return self._bars[key]
         bar = self._joined(start_ms, end_ms, now)
         if end_ms <= now:
@@ -298,29 +299,34 @@ class Market:
     def offered(self, side: str) -> list[Level]:
         """Give what others offer on one side ("buy" = bids), best first, less what has been eaten.
 
-        Nobody offers through a resting client order: the book never crosses.
+        Nobody offers through a resting client order: where thin trading has left one behind, the others stand
+        beyond it, so the book never crosses.
         """
         now = self._now()
-        minute = now // MINUTE * MINUTE
-        key = (minute, self.last)
-        known = self._sides.get(side)
-        if known is None or known[0] != key:
-            candle = self.source.at(minute)
-            volume = candle.volume if candle is not None else Decimal(0)
-            known = (key, shaped_side(side, key[1], volume, self.pair, self._seed, minute))
-            self._sides[side] = known
-        levels = known[1]
         if now // self._refresh_ms != self._eaten_epoch:
             self._eaten.clear()
             self._eaten_epoch = now // self._refresh_ms
+        levels = self._shape(side, self.last, now // MINUTE * MINUTE)
         other = self.resting.best("sell" if side == "buy" else "buy")
-        if other is not None and other.price is not None:
-            wall = other.price
-            levels = [lv for lv in levels if (lv.price < wall if side == "buy" else lv.price > wall)]
+        if levels and other is not None and other.price is not None:
+            best = levels[0].price
+            if best >= other.price if side == "buy" else best <= other.price:
+                levels = self._shape(side, other.price, now // MINUTE * MINUTE)
         if not self._eaten:
             return levels
         left = (Level(lv.price, lv.size - self._eaten.get((side, lv.price), Decimal(0))) for lv in levels)
         return [level for level in left if level.size > 0]
+
+    def _shape(self, side: str, around: Decimal, minute: int) -> list[Level]:
+        known = self._sides.get((side, around))
+        if known is None or known[0] != minute:
+            candle = self.source.at(minute)
+            volume = candle.volume if candle is not None else Decimal(0)
+            if len(self._sides) >= SHAPES_KEPT:
+                self._sides.clear()
+            known = (minute, shaped_side(side, around, volume, self.pair, self._seed, minute))
+            self._sides[(side, around)] = known
+        return known[1]
 
     def eat(self, side: str, price: Decimal, quantity: Decimal) -> None:
         """Take `quantity` from a level; it comes back with the next market minute (wall clock: 5 s)."""

@@ -115,8 +115,20 @@ def test_an_eaten_level_stays_eaten_until_the_next_minute() -> None:
     venue.advance(30_000)
     assert tape.book()[1][0].price == asks[1].price
     venue.advance(30_000)
-    assert sum(level.size for level in tape.book()[1][:3]) > 0
-    assert tape.book()[1][0].price < tape.book()[1][1].price
+    untouched = venue_on(flat(range(5), volume="10"), at_minute=1).market("BTC/JPY")
+    assert tape.book() == untouched.book()
+
+
+def test_a_book_that_was_eaten_empty_is_whole_again_in_the_next_minute_at_the_same_prices() -> None:
+    venue = venue_on(flat(range(5), price=150, volume="10"))  # one yen between levels, whatever the minute
+    venue.deposit("JPY", D(1_000_000_000))
+    venue.place(market("buy", "999"))
+    tape = venue.market("BTC/JPY")
+    left = tape.book()[1]
+    venue.advance(MINUTE)
+    untouched = venue_on(flat(range(5), price=150, volume="10"), at_minute=1).market("BTC/JPY")
+    assert tape.book() == untouched.book()
+    assert sum(level.size for level in tape.book()[1]) > 2 * sum(level.size for level in left)
 
 
 def test_client_orders_are_in_the_book() -> None:

@@ -153,6 +153,36 @@ def test_no_more_is_filled_than_was_traded() -> None:
     assert orders[0].filled >= orders[1].filled >= orders[2].filled == 0
 
 
+def test_what_trades_goes_to_the_best_price_first() -> None:
+    bars = [*flat([0]), bar(1, 10_000_000, 10_000_000, 9_900_000, 9_900_000, "0.05"), *flat([2])]
+    for side, better, worse in (("buy", 9_990_000, 9_980_000), ("sell", 10_010_000, 10_020_000)):
+        falling = side == "buy"
+        path = bars if falling else [b._replace(high=20_000_000 - b.low, low=b.open, close=20_000_000 - b.close)
+                                     for b in bars]  # fmt: skip
+        venue = venue_on(path)
+        last, first = rested(venue, side, "0.04", worse), rested(venue, side, "0.04", better)
+        venue.advance(2 * MINUTE - 1)
+        assert first.filled > last.filled
+
+
+def test_an_order_left_over_by_thin_trading_never_crosses_the_book() -> None:
+    bars = [*flat([0]), bar(1, 10_000_000, 10_000_000, 9_900_000, 9_900_000, "0.002"), *flat([2], 9_900_000)]
+    venue = venue_on(bars)
+    order = rested(venue, "buy", "0.05", 9_990_000)
+    venue.advance(2 * MINUTE - 1)
+    assert order.status == "partially_filled"
+    bids, asks = venue.market("BTC/JPY").book()
+    assert bids[0] == (9_990_000, order.remaining)
+    assert asks[0].price > 9_990_000
+
+
+def test_at_one_price_a_client_order_stands_before_the_others() -> None:
+    venue = venue_on(flat(range(5)))
+    resting = rested(venue, "sell", "0.01", venue.market("BTC/JPY").book(1)[1][0].price)
+    venue.place(market("buy", "0.004"))
+    assert resting.filled == D("0.004")
+
+
 def test_nothing_fills_while_the_venue_is_closed() -> None:
     bars = [*flat(range(3)), bar(13, 9_000_000, 9_000_000, 9_000_000, 9_000_000), *flat([14], 9_000_000)]
     venue = venue_on(bars, at_minute=2)
