@@ -283,6 +283,10 @@ async def test_what_was_filled_before_the_opening_is_in_the_opening(work: Workpl
     found = await work.reconcile()
     assert [fill.venue_order_id for fill in found.foreign_fills] == ["1001"]
     assert not found.discrepancies
+    work.venue.fill(work.venue.by_hand())
+    found = await work.reconcile()
+    assert [fill.venue_order_id for fill in found.foreign_fills] == ["1002"]
+    assert not found.discrepancies
 
 
 async def test_a_trade_by_hand_that_is_listed_late_explains_a_difference_that_was_told_before(
