@@ -95,6 +95,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
         "PREFECT_API_URL": api,
         # Without it the UI asks port 4200, whatever port the API has.
         "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_API_SSL_CERT_FILE": str(_one_certificate(home)),
     }
     log, note = home / "server.log", home / _NOTE
     with _environment(changes), log.open("w") as words:
@@ -149,6 +150,21 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+def _one_certificate(home: Path) -> Path:
+    """A file with one of the public root certificates.
+
+    Prefect makes two HTTP clients a flow run, and each reads a certificate file, also for plain HTTP on loopback: with
+    all 140 roots that was 40 % of a cycle's CPU (docs/adr/0006-prefect-server-on-sqlite.md).
+    """
+    import certifi
+
+    end = "-----END CERTIFICATE-----\n"
+    first = Path(certifi.where()).read_text(encoding="ascii", errors="ignore").partition(end)[0]
+    path = (home / "one-root-certificate.pem").resolve()
+    path.write_text(first[first.index("-----BEGIN") :] + end, encoding="ascii")
+    return path
 
 
 def _refuse_used_port(port: int) -> None:
