@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from cli.output import console, print_json, print_table
 from cli.prefect_server import prefect_api
 from cli.running import run_until_stopped
-from cli.settings import current_settings
-from cli.venues import venues_if_needed
+from cli.venues import venues_ready
+from config.loader import load_settings
 from config.settings import ExchangeName
 from trading.checks import CheckFailed, StageReport
 
 
 def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
     """Run the stages at each exchange; exit status 0 when all passed, 1 when one did not."""
-    settings = current_settings()
+    settings = load_settings()
     reports: list[StageReport] = []
-    with venues_if_needed(settings, exchanges), prefect_api(settings.home):
+    with venues_ready(settings, exchanges, trading="minimal_order" in stages), prefect_api(settings.home):
         run_until_stopped(lambda stop: _check(exchanges, stages, reports, stop))
     passed = len(reports) == len(exchanges) * len(stages) and all(report.passed for report in reports)
     if as_json:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.output import cell, console, print_json, print_table, remarks
 from cli.prefect_server import PrefectServer, prefect_server
 from cli.running import run_until_stopped
-from cli.settings import current_settings
+from cli.settings import logged
 from cli.trader import cycle_pace, leave, run_cycles
 from config.errors import ConfigurationError
-from config.loader import DEMO_FILE
+from config.loader import DEMO_FILE, load_settings
 from config.settings import ExchangeName, Settings
 from services.simulated import RunningVenue, simulated_venues
 from trading.cycle import CycleReport
@@ -76,16 +78,16 @@ def run_demo(
 ) -> int:
     """Run the demo under <home>/demo; exit status 0 when every venue's books and ours agree."""
     began = time.monotonic()
-    home = current_settings().home / "demo"
-    if candles is not None and not candles.is_file():
-        raise ConfigurationError(f"--candles {candles}: there is no such file")
+    home = load_settings().home / "demo"
+    words = ["--clock", "stepped", "--seed", str(seed)]
+    if candles is not None:
+        words += ["--candles", str(candles)]
+        _refuse_bad_candles(exchanges[0], words)
     with _fresh_home(home):
         os.environ["CRYPTO_BOT_HOME"] = str(home)
         os.environ["CRYPTO_BOT_CONFIG"] = str(DEMO_FILE)
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        settings = current_settings()
-        words = ["--clock", "stepped", "--seed", str(seed)]
-        words += ["--candles", str(candles)] if candles is not None else []
+        settings = logged(load_settings())
         remarks.print(f"{len(exchanges)} simulated venues and a Prefect server are starting; state is in {home}")
         with (
             prefect_server(home / "prefect") as server,
@@ -291,11 +293,17 @@ def _print(results: dict[str, VenueResult], counts: dict[str, int], seconds: flo
     print_table("our ledger against each venue's own books", ("", *results), rows, "no venue got so far")
     for name, each in results.items():
         for difference in each.found[:10]:
-            console.print(f"[red]{name}: {difference}[/]")
+            console.print(f"[red]{name}: {escape(difference)}[/]")
     console.print(
         f"Prefect: {counts.get('flow_runs', 0)} flow runs, {counts.get('failed_runs', 0)} failed; {seconds} s in all"
     )
     console.print("demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does")
+
+
+def _refuse_bad_candles(exchange: ExchangeName, words: Sequence[str]) -> None:
+    """Have a venue read the file before the last demo's folder is emptied. Raises ConfigurationError."""
+    with tempfile.TemporaryDirectory() as elsewhere, simulated_venues(Path(elsewhere), {exchange: words}):
+        pass
 
 
 @contextlib.contextmanager
@@ -303,13 +311,22 @@ def _fresh_home(home: Path) -> Iterator[None]:
     """The demo's own folder, emptied; one demo at a time."""
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with (home.parent / "demo.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigurationError(f"another demo runs under {home}: wait, or give --home") from None
-            shutil.rmtree(home, ignore_errors=True)
+        lock = (home.parent / "demo.lock").open("w")
+    except OSError as error:
+        raise _unwritable(error) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"another demo runs under {home}: wait, or give --home") from None
+        try:
+            if home.exists():
+                shutil.rmtree(home)
             home.mkdir()
-            yield
-    except PermissionError as error:
-        raise ConfigurationError(f"{error.filename} cannot be written: set --home or CRYPTO_BOT_HOME") from None
+        except OSError as error:
+            raise _unwritable(error) from None
+        yield
+
+
+def _unwritable(error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{error.filename} cannot be written ({error.strerror}): set --home or CRYPTO_BOT_HOME")

@@ -4,9 +4,11 @@ Exit status: 0 done and clean; 1 a check failed or something is left in the mark
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -216,9 +218,9 @@ def config_show() -> None:
 @config_app.command("validate")
 def config_validate() -> None:
     """Load the configuration as every command would, and say what is wrong."""
-    from cli.settings import current_settings
+    from config.loader import load_settings
 
-    current_settings()
+    load_settings()
     sys.stdout.write("configuration is valid\n")
 
 
@@ -241,10 +243,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command line (default: this process's) and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _obey_signals()
         from cli.settings import take_common_options
 
         words = take_common_options(words, os.environ)
-        app(args=words, prog_name="crypto-bot")
+        status = app(args=words, prog_name="crypto-bot", standalone_mode=False)
+        raise SystemExit(status if isinstance(status, int) else 0)
     except ConfigurationError as error:
         _end(str(error), 2)
     except KeyboardInterrupt:
@@ -253,20 +257,37 @@ def main(arguments: list[str] | None = None) -> None:
         known = _known_end(error)
         if known is None:
             raise
-        _end(known, 1)
+        _end(*known)
 
 
-def _known_end(error: Exception) -> str | None:
+def _obey_signals() -> None:
+    """Let the first Ctrl+C or SIGTERM unwind what runs, so that no child process is left; further ones are ignored."""
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, unwind)
+
+
+def _known_end(error: Exception) -> tuple[str, int] | None:
+    """The sentence and exit status of an end that a person can do something about."""
+    usage = getattr(error, "format_message", None)  # typer keeps its class of usage errors to itself
+    if usage is not None:
+        return " ".join(str(usage()).split()) or "say `crypto-bot --help`", 2
     from exchanges.errors import VenueError
     from execution.hold import AccountHeld
+    from execution.latch import KillSwitchSet
     from services.ledger import LeaseLost, LedgerConflict, LedgerUnavailable
     from trading.checks import CheckFailed
 
-    known = (VenueError, AccountHeld, LeaseLost, LedgerConflict, LedgerUnavailable, CheckFailed)
-    return str(error) if isinstance(error, known) else None
+    known = (VenueError, AccountHeld, KillSwitchSet, LeaseLost, LedgerConflict, LedgerUnavailable, CheckFailed)
+    return (str(error), 1) if isinstance(error, known) else None
 
 
-def _end(sentence: str, status: int) -> Any:
+def _end(sentence: str, status: int) -> NoReturn:
     sys.stderr.write(f"crypto-bot: {sentence}\n")
     raise SystemExit(status)
 

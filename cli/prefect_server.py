@@ -7,13 +7,14 @@ transaction begins IMMEDIATE. Prefect begins them DEFERRED; two that read before
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def api_is_up(url: str, timeout: float = 2.0) -> bool:
         with urllib.request.urlopen(f"{url}/health", timeout=timeout) as reply:
             healthy: bool = reply.status == 200
             return healthy
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
@@ -86,7 +87,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     """
     home.mkdir(parents=True, exist_ok=True)
     if port is not None:
-        _refuse_used_port(port)
+        refuse_used_port(port)
     port = port or free_port()
     api = f"http://127.0.0.1:{port}/api"
     changes = {
@@ -100,7 +101,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
     log, note = home / "server.log", home / _NOTE
     with _environment(changes), log.open("w") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.prefect_server", str(port)],
+            [sys.executable, "-m", "cli.prefect_server", str(port), str(os.getpid())],
             stdout=words,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -110,6 +111,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
             yield PrefectServer(api, log, process)
         finally:
             note.unlink(missing_ok=True)
+            send_what_is_left()
             _stop(process)
 
 
@@ -136,6 +138,19 @@ def prefect_api(home: Path) -> Iterator[str]:
     with prefect_server(home / "prefect") as server:
         server.wait_until_up()
         yield server.api
+
+
+def send_what_is_left() -> None:
+    """Send what Prefect has still to tell its server: logs and events leave in batches, and complain aloud when the
+    server has gone before them.
+    """
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=5)
 
 
 @contextlib.contextmanager
@@ -167,7 +182,8 @@ def _one_certificate(home: Path) -> Path:
     return path
 
 
-def _refuse_used_port(port: int) -> None:
+def refuse_used_port(port: int) -> None:
+    """Raise ConfigurationError when something listens on this TCP port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -200,7 +216,15 @@ def _begin_immediate() -> None:
     configurations.AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
 
 
-def _serve(port: str) -> None:
+def _end_with(parent: int) -> None:
+    """Interrupt this process when its parent is gone, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _serve(port: str, parent: str) -> None:
+    threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     _begin_immediate()
     from prefect.cli import app
 
@@ -210,4 +234,4 @@ def _serve(port: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(*sys.argv[1:3])

@@ -3,11 +3,13 @@
 They travel in the environment, so that a flow run in another process (a worker's child) sees the same configuration.
 """
 
+import contextlib
 import os
-from collections.abc import MutableMapping
+import shutil
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 
 from config.errors import ConfigurationError
-from config.loader import load_settings
 from config.settings import Settings
 from services.logs import configure_logging
 
@@ -48,8 +50,27 @@ def _into_environment(name: str, value: str, environ: MutableMapping[str, str]) 
         environ["CRYPTO_BOT__" + key.replace(".", "__").upper()] = text
 
 
-def current_settings() -> Settings:
-    """Load the settings in force and point logging at them. Raises ConfigurationError."""
-    settings = load_settings()
+def logged(settings: Settings) -> Settings:
+    """Point logging at the settings and return them. Raises ConfigurationError for a place that cannot be written."""
     configure_logging(settings)
     return settings
+
+
+@contextlib.contextmanager
+def no_trace_of_refusal(home: Path) -> Iterator[None]:
+    """Take away what the block has left under a home that was not there before, when it refuses to begin.
+
+    For the time before a ledger exists: only logs and notes are taken away, and folders that are empty then.
+    """
+    made = [each for each in (home, *home.parents) if not each.exists()]
+    try:
+        yield
+    except ConfigurationError:
+        if made:
+            for name in ("logs", "venues", "budget", "demo.lock"):
+                path = home / name
+                path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
+        raise

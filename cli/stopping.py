@@ -3,35 +3,55 @@
 import asyncio
 import getpass
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
 
 from cli.output import console, print_json, print_table
-from cli.settings import current_settings
 from config.errors import ConfigurationError
+from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
-from services.simulated import find_venue
+from services.logs import configure_logging
+
+if TYPE_CHECKING:
+    from execution.emergency import EmergencyStop
 
 
 def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason: str, as_json: bool) -> int:
-    """Stop the exchanges; exit status 0 only when every one is proved empty of orders."""
+    """Stop the exchanges; exit status 0 only when every one is latched and proved empty of orders."""
     from execution.emergency import stop_exchanges
 
-    settings = current_settings()
-    reachable = [name for name in exchanges if _can_hold_orders(settings, name)]
-    idle = [name for name in exchanges if name not in reachable]
-    report, unreached = asyncio.run(
-        stop_exchanges(settings, reachable, by=_who(), reason=reason, close_positions=close_positions)
-    )
-    clean = report.clean and not unreached
+    settings = load_settings()
+    _log_if_possible(settings)
+    stop = asyncio.run(stop_exchanges(settings, exchanges, by=_who(), reason=reason, close_positions=close_positions))
     if as_json:
         print_json(
             {
-                "clean": clean,
-                "exchanges": {venue.account: venue for venue in report.venues},
-                "not_running": idle,
-                "problems": [*unreached, *report.problems],
+                "clean": stop.clean,
+                "latched": stop.report.latched,
+                "exchanges": {venue.account: venue for venue in stop.report.venues},
+                "not_running": stop.idle,
+                "not_reached": stop.unreached,
+                "problems": stop.problems,
             }
         )
-        return 0 if clean else 1
+    else:
+        _show(stop)
+    return 0 if stop.clean else 1
+
+
+def _log_if_possible(settings: Settings) -> None:
+    """A log that cannot be written stops no emergency stop, unless the home is why no exchange can be found either."""
+    try:
+        configure_logging(settings)
+    except ConfigurationError:
+        if not any(each.endpoint is not Endpoint.SIMULATED or each.base_url for each in settings.exchanges.values()):
+            raise
+        told = settings.logging.model_copy(update={"handlers": ("console",)})
+        configure_logging(settings.model_copy(update={"logging": told}))
+
+
+def _show(stop: "EmergencyStop") -> None:
     print_table(
         "emergency stop",
         ("exchange", "cancelled", "left", "proved", "positions", "problems"),
@@ -44,21 +64,20 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
                 "; ".join(f"{p.side} {p.quantity} {p.symbol}" for p in venue.positions),
                 "; ".join(venue.problems),
             )
-            for venue in report.venues
+            for venue in stop.report.venues
         ],
         "no exchange is in use",
     )
-    for name in idle:
+    for name in stop.idle:
         console.print(f"{name}: no simulated venue is running, nothing can rest there")
-    for problem in (*unreached, *report.problems):
-        console.print(f"[red]{problem}[/]")
-    if clean:
+    for problem in stop.problems:
+        console.print(f"[red]{escape(problem)}[/]")
+    if stop.clean:
         console.print(
             "nothing is left in the market; `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again"
         )
     else:
         console.print("[red]NOT CLEAN: look at the venues' own pages now[/]")
-    return 0 if clean else 1
 
 
 def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
@@ -69,7 +88,7 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
 
     if not by.strip() or not reason.strip():
         raise ConfigurationError("rearm: --by and --reason must not be empty")
-    settings = current_settings()
+    settings = load_settings()
     ledger = Ledger(settings.ledger_url)
     try:
         if kill_switch(settings.home, ledger, exchange) is None:
@@ -80,13 +99,6 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
         ledger.close()
     console.print(f"{exchange}: re-armed by {by}; the next cycle may place orders")
     return 0
-
-
-def _can_hold_orders(settings: Settings, exchange: ExchangeName) -> bool:
-    configured = settings.exchanges[exchange]
-    if configured.endpoint is not Endpoint.SIMULATED or configured.base_url is not None:
-        return True
-    return find_venue(settings.home, exchange) is not None
 
 
 def _who() -> str:

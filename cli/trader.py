@@ -1,6 +1,7 @@
 """The trader: one exchange account, one cycle each minute, and nothing left behind when it ends."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -8,11 +9,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from cli.output import console
 from cli.prefect_server import api_is_up, prefect_api
 from cli.running import run_until_stopped
-from cli.settings import current_settings
-from cli.venues import venues_if_needed
+from cli.venues import venues_ready
+from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from trading.cycle import CycleReport
 from trading.money import plain
@@ -28,9 +31,19 @@ _LET_FINISH_SECONDS = 3.0
 
 def run_trader(exchange: ExchangeName, *, once: bool) -> int:
     """Trade one exchange until a signal (or one cycle); exit status 0 when the account is proved empty of orders."""
-    settings = current_settings()
-    with venues_if_needed(settings, (exchange,)), prefect_api(settings.home) as api:
-        return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once))
+    settings = load_settings()
+    with venues_ready(settings, (exchange,), trading=True):
+        _refuse_while_stopped(settings, exchange)
+        with prefect_api(settings.home) as api:
+            return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once))
+
+
+def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
+    from execution.latch import refuse_while_set
+    from services.ledger import Ledger
+
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        refuse_while_set(settings.home, ledger, exchange)
 
 
 async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
@@ -46,7 +59,7 @@ async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asy
     for venue in report.venues:
         console.print(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
-            f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + '; '.join(venue.problems)}"
+            f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + escape('; '.join(venue.problems))}"
         )
     return 0 if report.clean else 1
 
@@ -152,7 +165,7 @@ def _say(report: CycleReport) -> None:
         f"{report.order_state}, {plain(report.order_filled)} filled" if report.order_state else report.reason
     )
     profit = "" if report.profit is None else f", profit {plain(report.profit.quantize(Decimal(1)))}"
-    console.print(f"{report.cycle_id} {report.exchange} {report.rung}: {what}{profit}")
+    console.print(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{profit}")
 
 
 def cycle_pace(settings: Settings, market_seconds: float | None, cycles: int) -> float:

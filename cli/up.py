@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cli.checking import run_checks
 from cli.output import console
-from cli.prefect_server import prefect_server
-from cli.settings import current_settings
-from cli.venues import venues_if_needed
+from cli.prefect_server import PrefectServer, prefect_server, refuse_used_port
+from cli.venues import venues_ready
 from config.errors import ConfigurationError
+from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.ledger import Ledger
 
@@ -29,29 +29,34 @@ _STAGES = ("compatibility", "read_only", "minimal_order")
 
 def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
     """Run all of it until Ctrl+C; exit status 0 when every trader left its account empty."""
-    settings = current_settings()
+    settings = load_settings()
     if not (_CHECKOUT / "prefect.yaml").is_file():
         raise ConfigurationError(f"{_CHECKOUT / 'prefect.yaml'} is missing: run `crypto-bot up` from a checkout")
-    stopped = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: stopped.set())
-    with (
-        prefect_server(settings.home / "prefect", port) as server,
-        venues_if_needed(settings, exchanges),
-    ):
+    refuse_used_port(port)
+    with venues_ready(settings, exchanges, trading=True), prefect_server(settings.home / "prefect", port) as server:
         console.print("starting Prefect's server")
         server.wait_until_up()
         _deploy(settings)
         with _worker(settings):
-            _climb_simulated(settings, exchanges)
-            traders = {} if stopped.is_set() else {name: _trader(settings, name) for name in exchanges}
-            try:
-                console.print(f"Prefect's UI: {server.ui} · traders: {', '.join(traders)} · Ctrl+C stops all")
-                _watch(traders, stopped)
-            finally:
-                clean = _stop_traders(traders)
+            if not _climb_simulated(settings, exchanges):
+                return 1
+            clean = _trade_until_stopped(settings, exchanges, server)
     console.print("all is down" if clean else "[red]a trader did not prove its account empty: crypto-bot stop[/]")
     return 0 if clean else 1
+
+
+def _trade_until_stopped(settings: Settings, exchanges: Sequence[ExchangeName], server: PrefectServer) -> bool:
+    """Run the traders until Ctrl+C or SIGTERM; True when each then proved its account empty."""
+    stopped = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stopped.set())
+    traders = {name: _trader(settings, name) for name in exchanges}
+    try:
+        console.print(f"Prefect's UI: {server.ui} · traders: {', '.join(traders)} · Ctrl+C stops all")
+        _watch(traders, stopped)
+    finally:
+        clean = _stop_traders(traders)
+    return clean
 
 
 def _deploy(settings: Settings) -> None:
@@ -84,8 +89,11 @@ def _worker(settings: Settings) -> Iterator[None]:
         _end(process, 15)
 
 
-def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> None:
-    """A simulated exchange without a rung gets its three checks now; a real one waits for a person to run them."""
+def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> bool:
+    """A simulated exchange without a rung gets its three checks now; a real one waits for a person to run them.
+
+    False when a check failed or was interrupted.
+    """
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
         fresh = [
             name
@@ -93,8 +101,7 @@ def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> N
             if settings.exchanges[name].endpoint is Endpoint.SIMULATED
             and ledger.rung(name, settings.symbol(name)) is None
         ]
-    if fresh:
-        run_checks(fresh, _STAGES, verbose=False, as_json=False)
+    return not fresh or run_checks(fresh, _STAGES, verbose=False, as_json=False) == 0
 
 
 def _trader(settings: Settings, exchange: ExchangeName) -> "subprocess.Popen[bytes]":

@@ -1,5 +1,6 @@
 """Simulated venues for the commands: one in the foreground, or one beside a command that needs it."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -9,21 +10,25 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cli.settings import current_settings
+from cli.settings import logged, no_trace_of_refusal
+from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.simulated import find_venue, simulated_venues
 
 
 def run_venue(exchange: ExchangeName, *, port: int, candles: Path | None, seed: int, limits: str, clock: str) -> int:
     """Run one simulated venue until Ctrl+C; the first line on stdout tells programs where it is."""
-    settings = current_settings()
+    settings = load_settings()
     arguments = ["--port", str(port), "--seed", str(seed), "--limits", limits, "--clock", clock]
     if candles is not None:
         arguments += ["--candles", str(candles)]
     ended = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: ended.set())
-    with simulated_venues(settings.home, {exchange: arguments}) as venues:
+    with contextlib.ExitStack() as stack:
+        with no_trace_of_refusal(settings.home):
+            logged(settings)
+            venues = stack.enter_context(simulated_venues(settings.home, {exchange: arguments}))
         told = dataclasses.asdict(venues[exchange].address)
         told.pop("pid")
         sys.stdout.write(json.dumps(told) + "\n")
@@ -35,7 +40,28 @@ def run_venue(exchange: ExchangeName, *, port: int, candles: Path | None, seed: 
 
 
 @contextlib.contextmanager
-def venues_if_needed(settings: Settings, exchanges: Sequence[ExchangeName]) -> Iterator[None]:
+def venues_ready(settings: Settings, exchanges: Sequence[ExchangeName], *, trading: bool = False) -> Iterator[None]:
+    """Have every exchange ready for the length of the block: what cannot work is refused first, then simulated venues
+    start where needed.
+
+    Raises ConfigurationError, with nothing left behind. Imports what the exchanges need.
+    """
+    from tasks.session import examine_start, examine_strategy
+
+    with contextlib.ExitStack() as stack:
+        with no_trace_of_refusal(settings.home):
+            if trading:
+                examine_strategy(settings)
+            logged(settings)
+            running = [name for name in exchanges if not _needs_venue(settings, name)]
+            asyncio.run(examine_start(settings, running))
+            stack.enter_context(_venues_if_needed(settings, exchanges))
+            asyncio.run(examine_start(settings, [name for name in exchanges if name not in running]))
+        yield
+
+
+@contextlib.contextmanager
+def _venues_if_needed(settings: Settings, exchanges: Sequence[ExchangeName]) -> Iterator[None]:
     """Start a simulated venue for each exchange whose configuration asks for one, where none is running."""
     missing = [name for name in exchanges if _needs_venue(settings, name)]
     if not missing:

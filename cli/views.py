@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cli.output import print_json, print_table
-from cli.settings import current_settings
+from config.loader import load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
 from services.ledger import Ledger
@@ -15,7 +15,7 @@ from trading.stages import PAPER
 
 @contextlib.contextmanager
 def _ledger() -> Iterator[tuple[Settings, Ledger]]:
-    settings = current_settings()
+    settings = load_settings()
     ledger = Ledger(settings.ledger_url)
     try:
         yield settings, ledger

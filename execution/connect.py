@@ -1,5 +1,6 @@
 """Where an exchange is, which keys open it, and whose time counts there."""
 
+import asyncio
 import os
 
 import aiohttp
@@ -8,8 +9,12 @@ from config.credentials import Credentials, credentials_from_environment
 from config.errors import ConfigurationError
 from config.secret import Secret
 from config.settings import Endpoint, ExchangeName, Settings
+from exchanges import create_exchange_reader
+from exchanges.errors import BadRequest, VenueError
 from services.clock import Clock, MarketClock, WallClock
 from services.simulated import find_venue
+
+_CLOCK_SECONDS = 5.0  # a simulated venue on this machine answers in milliseconds
 
 
 async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings, Credentials, Clock]:
@@ -37,10 +42,28 @@ async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings,
     return ready, credentials, await _market_clock(exchange, address.control_url)
 
 
+async def examine(exchange: ExchangeName, settings: Settings) -> None:
+    """Raise ConfigurationError for keys that are missing, a simulated venue that does not answer, and a symbol that
+    the venue lacks; what a venue cannot tell now is left for later. Costs the request for its instruments.
+    """
+    ready, credentials, clock = await resolve(exchange, settings)
+    reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
+    try:
+        await reader.instrument(ready.symbol(exchange))
+    except BadRequest as error:
+        set_by_data = settings.data.symbol is not None and settings.data.exchange == exchange
+        raise ConfigurationError(f"{'data' if set_by_data else f'exchanges.{exchange}'}.symbol: {error}") from None
+    except VenueError:
+        return  # whoever asks next says so, in its own words
+    finally:
+        await reader.close()
+
+
 async def _market_clock(exchange: ExchangeName, control_url: str) -> Clock:
     try:
-        return await MarketClock.connect(control_url)
-    except aiohttp.ClientError as error:
+        async with asyncio.timeout(_CLOCK_SECONDS):
+            return await MarketClock.connect(control_url)
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"exchanges.{exchange}.base_url: no simulated venue answers at {control_url} ({type(error).__name__}); "
             f"start one with `crypto-bot venue {exchange}`"

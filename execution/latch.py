@@ -13,6 +13,20 @@ from services.ledger import Latch, Ledger, LedgerUnavailable
 EVERY_ACCOUNT = "*"
 
 
+class KillSwitchSet(Exception):
+    """The kill switch holds the account; the message says who set it and how to take it back."""
+
+
+def refuse_while_set(home: Path, ledger: Ledger, account: str) -> None:
+    """Raise KillSwitchSet when the account, or all, are latched; LedgerUnavailable as `kill_switch`."""
+    latch = kill_switch(home, ledger, account)
+    if latch is not None:
+        raise KillSwitchSet(
+            f"{account}: the kill switch was set by {latch.by} at {latch.at:%Y-%m-%d %H:%M:%S} UTC ({latch.reason}); "
+            f"when it is safe: crypto-bot rearm {account} --by NAME --reason TEXT"
+        )
+
+
 def kill_switch(home: Path | None, ledger: Ledger | None, account: str) -> Latch | None:
     """The latch that holds `account` (its own, or the one for all), from the file under home or from the
     ledger.

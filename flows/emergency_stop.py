@@ -16,6 +16,6 @@ async def emergency_stop(
     reason: str = "emergency stop from Prefect",
 ) -> None:
     """Stop one exchange or all: no new orders, everything cancelled, proved by reading. Raises SomethingLeft."""
-    report = await stop_trading(EXCHANGES if exchange == "all" else (exchange,), reason, close_positions)
-    await publish_stop(report)
-    refuse_unclean(report)
+    stop = await stop_trading(EXCHANGES if exchange == "all" else (exchange,), reason, close_positions)
+    await publish_stop(stop)
+    refuse_unclean(stop)

@@ -111,7 +111,11 @@ class SharedRotatingFile(RotatingFileHandler):
 
 
 def _worth_the_console(record: logging.LogRecord) -> bool:
-    """A flow run says ten lines about itself; its page in the UI keeps them, the terminal shows what went wrong."""
+    """A flow run says ten lines about itself, a failed one a traceback: its page in the UI and the file keep them. The
+    terminal hears of a failure from whoever started the run.
+    """
+    if record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine")):
+        return False
     return record.levelno >= logging.WARNING or not record.name.startswith("prefect")
 
 

@@ -47,8 +47,8 @@ def find_venue(home: Path, exchange: ExchangeName) -> VenueAddress | None:
     try:
         address = VenueAddress(**json.loads(_note(home, exchange).read_text()))
         os.kill(address.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, json.JSONDecodeError, TypeError):
-        return None
+    except (OSError, ValueError, TypeError, OverflowError):
+        return None  # no note, half a note, or a process that is gone or is somebody else's by now
     return address
 
 
@@ -69,8 +69,8 @@ def simulated_venues(
         try:
             yield running
         finally:
-            for exchange in running:
-                _note(home, exchange).unlink(missing_ok=True)
+            for exchange, venue in running.items():
+                _forget(home, exchange, venue.process.pid)
     finally:
         for process in processes.values():
             process.terminate()
@@ -110,6 +110,13 @@ def _when_ready(home: Path, exchange: ExchangeName, process: "subprocess.Popen[s
     note.touch(mode=0o600)
     note.write_text(json.dumps(asdict(address)))
     return RunningVenue(address, process)
+
+
+def _forget(home: Path, exchange: ExchangeName, pid: int) -> None:
+    """Remove our note; one that another venue of the same name has written since stays."""
+    address = find_venue(home, exchange)
+    if address is None or address.pid == pid:
+        _note(home, exchange).unlink(missing_ok=True)
 
 
 def _wait(process: "subprocess.Popen[str]") -> None:

@@ -19,6 +19,7 @@ from trading.stages import (
     Hold,
     Promote,
     RungThresholds,
+    TargetTooSmall,
     Thresholds,
     cap_for,
     judge,
@@ -75,7 +76,10 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
     verdict = judge(record.rung, evidence, _thresholds(here))
     if isinstance(verdict, Hold):
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)
-    cap = await _cap(here, verdict.to)
+    try:
+        cap = await _cap(here, verdict.to)
+    except TargetTooSmall as error:
+        return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
     shown = {**asdict(evidence), "reasons": list(verdict.reasons)}
     _issue(here, verdict.to, cap, shown, evidence.approved_by or "the evidence", now)
     return RungReview(

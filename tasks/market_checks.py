@@ -52,12 +52,13 @@ async def check_instrument(exchange: ExchangeName) -> tuple[Check, ...]:
     async def target() -> str:
         instrument = await here.reader.instrument(here.symbol)
         wanted, ticker = here.configured.target_quantity, await here.reader.ticker(here.symbol)
-        least = instrument.smallest_quantity(ticker.last)
+        least = instrument.round_trip_quantity(ticker.last)
         expect(
             wanted >= least,
-            f"exchanges.{exchange}.target_quantity {plain(wanted)} is below the smallest order {plain(least)}",
+            f"exchanges.{exchange}.target_quantity {plain(wanted)} could not be bought and sold again: "
+            f"write at least {plain(least)}",
         )
-        return f"target {plain(wanted)} {instrument.base}, smallest order {plain(least)}"
+        return f"target {plain(wanted)} {instrument.base}, smallest that can be sold again {plain(least)}"
 
     async def open_for_orders() -> str:
         status = await here.reader.status(here.symbol)

@@ -7,7 +7,7 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from execution.stop import StopReport
+from execution.emergency import EmergencyStop
 from tasks.ladder import RungReview
 from trading.checks import StageReport
 from trading.money import plain
@@ -50,7 +50,7 @@ async def publish_review(review: RungReview) -> None:
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def publish_stop(report: StopReport) -> None:
+async def publish_stop(stop: EmergencyStop) -> None:
     """Leave what the emergency stop did, venue by venue."""
     rows = [
         {
@@ -61,9 +61,29 @@ async def publish_stop(report: StopReport) -> None:
             "positions": ", ".join(f"{p.side} {plain(p.quantity)} {p.symbol}" for p in venue.positions) or "none",
             "problems": "; ".join(venue.problems) or "none",
         }
-        for venue in report.venues
+        for venue in stop.report.venues
     ]
+    rows += [_not_asked(name, "NOT REACHED", "NO") for name in stop.unreached]
+    rows += [_not_asked(name, "no simulated venue is running", "nothing to read") for name in stop.idle]
     await _table("emergency-stop", rows)
+    said = "".join(f"\n- {problem}" for problem in stop.problems)
+    verdict = "nothing is left" if stop.clean else "NOT CLEAN"
+    await acreate_markdown_artifact(
+        key="emergency-stop-verdict",
+        markdown=f"# Emergency stop: {verdict}\n\n{stop.report.reason}\n{said}",
+        description="emergency stop",
+    )
+
+
+def _not_asked(exchange: str, problem: str, verified: str) -> dict[str, str]:
+    return {
+        "exchange": exchange,
+        "cancelled": "0",
+        "left": "unknown" if verified == "NO" else "0",
+        "verified": verified,
+        "positions": "unknown" if verified == "NO" else "none",
+        "problems": problem,
+    }
 
 
 def artifact_key(*words: str) -> str:

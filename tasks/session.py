@@ -4,9 +4,10 @@ A trader keeps its session open for hours; a flow run in a worker opens one for 
 exchange's name and ask for the session here, so that no client and no secret is ever a task argument.
 """
 
+import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,12 +18,13 @@ from config.loader import canonical_exchange, load_settings
 from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
 from exchanges.base import Exchange, ExchangeReader
-from execution.connect import resolve
+from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import hold_account
 from execution.paper import PaperExchange
 from services.clock import Clock, WallClock
 from services.ledger import Ledger
+from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
 from trading.instruments import Instrument, Kind
 from trading.money import ZERO
@@ -133,7 +135,7 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
     if exchange in _readers:
         yield _readers[exchange]
         return
-    async with _connected(exchange, settings or load_settings()) as (ready, credentials, clock, ledger):
+    async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
         reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
         try:
             _readers[exchange] = Session(exchange, ready, ledger, clock, reader)
@@ -154,7 +156,7 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         return
     async with AsyncExitStack() as stack:
         ready, credentials, clock, ledger = await stack.enter_async_context(
-            _connected(exchange, settings or load_settings())
+            _connected(exchange, settings or _own_settings())
         )
         strategy = _strategy(ready)
         client = create_exchange_client(exchange, settings=ready, credentials=credentials, clock=clock)
@@ -168,6 +170,18 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
             yield opened
         finally:
             _traders.pop(exchange, None)
+
+
+async def examine_start(settings: Settings, exchanges: Sequence[ExchangeName]) -> None:
+    """Raise ConfigurationError for what cannot work at these exchanges, before anything else is begun: keys that are
+    missing, a simulated venue that does not answer, a symbol that the venue lacks. Costs 1 request each.
+    """
+    await asyncio.gather(*(examine(exchange, settings) for exchange in exchanges))
+
+
+def examine_strategy(settings: Settings) -> None:
+    """Raise ConfigurationError for a strategy that does not exist or does not take its parameters."""
+    _strategy(settings)
 
 
 def _strategy(settings: Settings) -> Strategy:
@@ -201,6 +215,13 @@ async def _paper_opening(ledger: Ledger, exchange: ExchangeName, client: Exchang
     if known is not None:
         return dict(known[0])
     return {asset: balance.free for asset, balance in (await client.balances()).items()}
+
+
+def _own_settings() -> Settings:
+    """Settings of a flow run that nobody handed any: it may be a worker's child, whose log is not masked yet."""
+    settings = load_settings()
+    configure_logging(settings)
+    return settings
 
 
 @asynccontextmanager

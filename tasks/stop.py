@@ -7,8 +7,8 @@ from prefect.cache_policies import NO_CACHE
 
 from config.loader import load_settings
 from config.settings import ExchangeName
-from execution.emergency import stop_exchanges
-from execution.stop import StopReport
+from execution.emergency import EmergencyStop, stop_exchanges
+from services.logs import configure_logging
 
 
 class SomethingLeft(Exception):
@@ -16,23 +16,22 @@ class SomethingLeft(Exception):
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def stop_trading(names: Sequence[ExchangeName], reason: str, close_positions: bool) -> StopReport:
+async def stop_trading(names: Sequence[ExchangeName], reason: str, close_positions: bool) -> EmergencyStop:
     """Latch, cancel everything at the named exchanges, and read until nothing is left."""
-    report, unreached = await stop_exchanges(
-        load_settings(), names, by="emergency_stop deployment", reason=reason, close_positions=close_positions
+    settings = load_settings()
+    configure_logging(settings)
+    return await stop_exchanges(
+        settings, names, by="emergency_stop deployment", reason=reason, close_positions=close_positions
     )
-    if unreached:
-        raise RuntimeError("; ".join(unreached))
-    return report
 
 
-def refuse_unclean(report: StopReport) -> None:
-    """Raise SomethingLeft unless every venue has shown that nothing is left."""
-    if report.clean:
+def refuse_unclean(stop: EmergencyStop) -> None:
+    """Raise SomethingLeft unless every exchange is latched and has shown that nothing is left."""
+    if stop.clean:
         return
     problems = [
         f"{venue.account}: {len(venue.left)} orders left; {'; '.join(venue.problems) or 'not verified'}"
-        for venue in report.venues
+        for venue in stop.report.venues
         if not venue.is_clean
     ]
-    raise SomethingLeft("; ".join((*problems, *report.problems)))
+    raise SomethingLeft("; ".join((*problems, *stop.problems)))
