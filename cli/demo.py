@@ -98,7 +98,7 @@ def run_demo(
             demo = _Demo(settings, venues, server, cycles, results, counts)
             status = run_until_stopped(demo.run)
             seconds = round(time.monotonic() - began, 1)
-            _print(results, counts, seconds, as_json=as_json)
+            _print({name: results[name] for name in exchanges if name in results}, counts, seconds, as_json=as_json)
             if keep_ui and status == 0:
                 remarks.print(f"Prefect's UI: {server.ui} (Ctrl+C ends)")
                 with contextlib.suppress(KeyboardInterrupt):

@@ -76,11 +76,12 @@ async def run_cycles(
     """Run trading cycles until stopped or `enough` of them are done, one at each boundary of `pace_seconds` of market
     time.
 
-    The ladder is reviewed every `ladder.review_cycles`. A cycle that fails is logged and counted, and the next one
-    reconciles first. While the Prefect API is away no cycle runs, so nothing new is placed; resting orders are taken
-    back and the ledger is kept in step.
+    Every `ladder.review_cycles` the rung is judged; where it would move, the ramp_up flow moves it. A cycle that fails
+    is logged and counted, and the next one reconciles first. While the Prefect API is away no cycle runs, so nothing
+    new is placed; resting orders are taken back and the ledger is kept in step.
     """
     from flows.ramp_up import ramp_up
+    from tasks.ladder import rung_is_due
 
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
@@ -94,7 +95,8 @@ async def run_cycles(
         else:
             await _without_prefect(here)
         done += 1
-        if done % here.settings.ladder.review_cycles == 0 and not stop.is_set() and api_is_up(api):
+        judged = done % here.settings.ladder.review_cycles == 0 and not stop.is_set() and api_is_up(api)
+        if judged and rung_is_due(here):
             await ramp_up(here.name)
 
 

@@ -56,8 +56,8 @@ class DataSettings(Strict):
     )
     timeframe: Timeframe = Field("1m", description="length of a candle")
     candles: int = Field(60, ge=2, le=1000, description="number of closed candles that a strategy sees")
-    cache_enabled: bool = Field(True, description="true or false: keep ticker and book for `data.cache_ttl`")
-    cache_ttl: float = Field(30, ge=0, description="seconds that read-only market data may be reused")
+    cache_enabled: bool = Field(True, description="true or false: keep candles for `data.cache_ttl`")
+    cache_ttl: float = Field(30, ge=0, description="seconds that candles may be used again")
 
 
 class ExecutionSettings(Strict):

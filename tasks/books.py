@@ -1,5 +1,6 @@
 """Close the books of one cycle: what it did, what the account is worth now."""
 
+import logging
 from datetime import datetime
 
 from prefect import task
@@ -8,7 +9,7 @@ from prefect.runtime import flow_run
 
 from config.settings import ExchangeName
 from execution.reconcile import Reconciliation
-from services.ledger import CycleRecord
+from services.ledger import CycleRecord, LedgerUnavailable
 from tasks.carry_out import Outcome
 from tasks.decide import Decision, account_standing
 from tasks.market import MarketView
@@ -16,6 +17,8 @@ from tasks.session import trading_session
 from trading.cycle import CycleReport
 from trading.money import ZERO
 from trading.risk import Refused
+
+log = logging.getLogger(__name__)
 
 _P95 = 0.95
 
@@ -69,6 +72,46 @@ async def close_books(
     )
     ledger.record_cycle(record_of(report, flow_run.get_id()))
     return report
+
+
+def note_failed_cycle(exchange: ExchangeName, cycle_id: str, started_at: datetime, error: Exception) -> None:
+    """Store the record of a cycle that ended early, so that the ladder counts it. Asks nothing of the venue, and raises
+    nothing: the error itself goes on to the caller.
+    """
+    session = trading_session(exchange)
+    ledger, now = session.ledger, session.clock.now()
+    try:
+        rung = ledger.rung(exchange, session.symbol)
+        account = session.desk_for(rung.rung if rung else None).account
+        in_flight = ledger.in_flight(account, session.symbol)
+        report = CycleReport(
+            cycle_id=cycle_id,
+            exchange=exchange,
+            account=account,
+            symbol=session.symbol,
+            rung=rung.rung if rung else "",
+            started_at=started_at,
+            finished_at=now,
+            price=None,
+            target=None,
+            reason="the cycle failed",
+            refused="",
+            breach="",
+            order_state="",
+            order_filled=ZERO,
+            position=ZERO,
+            equity=None,
+            profit=None,
+            fees=None,
+            unknown_orders=sum(order.state == "unknown" for order in in_flight),
+            discrepancies=(),
+            requests=session.reader.traffic().requests,
+            latency_p95_ms=None,
+            error=f"{type(error).__name__}: {error}",
+        )
+        ledger.record_cycle(record_of(report, flow_run.get_id()))
+    except LedgerUnavailable as trouble:
+        log.error("%s: the failed cycle %s could not be recorded: %s", exchange, cycle_id, trouble)
 
 
 def record_of(report: CycleReport, flow_run_id: str | None) -> CycleRecord:

@@ -63,6 +63,14 @@ async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
     return report.stage
 
 
+def rung_is_due(here: TradingSession) -> bool:
+    """Whether a review now would move the rung; asks the ledger only."""
+    record = here.ledger.rung(here.name, here.symbol)
+    if record is None:
+        return False
+    return not isinstance(judge(record.rung, _evidence(here, record, here.clock.now()), _thresholds(here)), Hold)
+
+
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def review_rung(exchange: ExchangeName) -> RungReview:
     """Judge the evidence since the certificate in force was issued; promote, hold or demote by one verdict."""
@@ -99,8 +107,9 @@ def _evidence(here: TradingSession, record: RungRecord, now: datetime) -> Eviden
     cycles = here.ledger.cycles(account, here.symbol, since=record.issued_at)
     fills = here.ledger.fills(account, here.symbol, since=record.issued_at)
     unknown = [each for each in here.ledger.in_flight(account, here.symbol) if each.state is State.UNKNOWN]
-    # A difference that was explained in a later cycle is no difference any more.
-    differences = len(cycles[0].report["discrepancies"]) if cycles else 0
+    # A difference that was explained in a later cycle is no difference any more; a cycle that failed explains none.
+    read = [cycle for cycle in cycles if not cycle.report.get("error")]
+    differences = len(read[0].report["discrepancies"]) if read else 0
     breaches = tuple(dict.fromkeys(c.report["breach"] for c in cycles if c.report["breach"]))
     own = here.is_simulated and here.settings.ladder.simulated_approves_itself
     return Evidence(

@@ -46,11 +46,11 @@ class MarketView:
 async def read_market(exchange: ExchangeName) -> MarketView:
     """Read status, the last closed candles and the book; the adapter repeats what may be repeated."""
     session = trading_session(exchange)
-    data, symbol = session.settings.data, session.symbol
+    symbol = session.symbol
     instrument = await session.reader.instrument(symbol)
     status, candles, book, skew = await asyncio.gather(
         session.reader.status(symbol),
-        session.reader.candles(symbol, data.timeframe, data.candles),
+        session.candles(),
         _book(exchange, symbol),
         session.clock_skew_seconds(),
     )

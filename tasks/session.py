@@ -17,6 +17,7 @@ from config.errors import ConfigurationError
 from config.loader import canonical_exchange, load_settings
 from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
+from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.base import Exchange, ExchangeReader
 from execution.connect import examine, resolve
 from execution.desk import Desk
@@ -27,6 +28,7 @@ from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
 from trading.instruments import Instrument, Kind
+from trading.market import Candle
 from trading.money import ZERO
 from trading.stages import PAPER
 
@@ -45,6 +47,7 @@ class Session:
         self.ledger = ledger
         self.clock = clock
         self.reader = reader
+        self._candles: tuple[datetime, tuple[Candle, ...]] | None = None
         self._skew: tuple[datetime, float | None] | None = None
 
     async def clock_skew_seconds(self) -> float | None:
@@ -58,6 +61,19 @@ class Session:
             heard_at = wall.now()
             self._skew = (asked_at, None if theirs is None else _certain_skew(asked_at, heard_at, theirs))
         return self._skew[1]
+
+    async def candles(self) -> tuple[Candle, ...]:
+        """The last closed candles; those read less than `data.cache_ttl` ago, as long as no new one can have closed."""
+        data, now = self.settings.data, self.clock.now()
+        length = TIMEFRAME_SECONDS[data.timeframe]
+        if data.cache_enabled and self._candles is not None:
+            read_at, kept = self._candles
+            fresh = timedelta(0) <= now - read_at < timedelta(seconds=data.cache_ttl)
+            if fresh and now.timestamp() // length == read_at.timestamp() // length:
+                return kept
+        candles = await self.reader.candles(self.symbol, data.timeframe, data.candles)
+        self._candles = (now, candles)
+        return candles
 
     async def collateral(self, instrument: Instrument) -> Decimal | None:
         """What stands behind a perpetual's positions, in quote; None for spot. Costs 0 to 2 requests."""
