@@ -2,7 +2,7 @@
 
 Market time is the wall clock, except at a simulated venue whose clock is stepped: there `sleep` moves the
 venue's clock on, so that days of market pass in a minute. Signatures are always made on the wall clock
-(docs/adr/0005).
+(docs/adr/0005-market-time-and-the-clock-seam.md).
 """
 
 import asyncio

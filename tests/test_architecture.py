@@ -1,4 +1,4 @@
-"""The rooms and who may import whom (docs/design): read from the source, nothing is imported.
+"""The rooms and who may import whom (docs/adr/0001-rooms-and-arrows.md): read from the source, nothing is imported.
 
 Every offence names file and line. The rules themselves are tried on bad snippets below.
 """
