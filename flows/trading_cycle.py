@@ -3,7 +3,7 @@
 from prefect import flow
 
 from config.settings import ExchangeName
-from tasks.books import close_books
+from tasks.books import close_books, note_failed_cycle
 from tasks.carry_out import carry_out, reconcile_account
 from tasks.decide import decide
 from tasks.market import read_market
@@ -19,8 +19,12 @@ async def trading_cycle(exchange: ExchangeName, cycle_id: str = "") -> CycleRepo
     async with trading(exchange) as session:
         started_at = session.clock.now()
         cycle_id = cycle_id or f"{started_at:%Y-%m-%dT%H:%M}Z"
-        books = await reconcile_account(exchange)
-        market = await read_market(exchange)
-        decision = await decide(exchange, cycle_id, books, market)
-        outcome = await carry_out(exchange, cycle_id, decision, books)
-        return await close_books(exchange, cycle_id, started_at, books, market, decision, outcome)
+        try:
+            books = await reconcile_account(exchange)
+            market = await read_market(exchange)
+            decision = await decide(exchange, cycle_id, books, market)
+            outcome = await carry_out(exchange, cycle_id, decision, books)
+            return await close_books(exchange, cycle_id, started_at, books, market, decision, outcome)
+        except Exception as error:
+            note_failed_cycle(exchange, cycle_id, started_at, error)
+            raise

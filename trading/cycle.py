@@ -31,8 +31,9 @@ class CycleReport:
     discrepancies: tuple[str, ...]
     requests: int
     latency_p95_ms: float | None
+    error: str = ""  # what ended the cycle before its time; what it had not read by then is None or zero
 
     @property
     def ok(self) -> bool:
         """Whether the cycle did its work with nothing left to explain; a refused order is work done."""
-        return not (self.unknown_orders or self.discrepancies)
+        return not (self.unknown_orders or self.discrepancies or self.error)
