@@ -47,12 +47,16 @@ def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
 
 
 async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
+    from flows.ramp_up import ramp_up
+    from tasks.ladder import rung_is_due
     from tasks.session import trading
 
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(trading(exchange, settings))
         console.print(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
         try:
+            if rung_is_due(here):  # what the checks have earned counts from the first cycle on
+                await ramp_up(exchange)
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
         finally:
             report = await leave(here)
