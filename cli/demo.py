@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,12 +93,11 @@ def run_demo(
             prefect_server(home / "prefect") as server,
             simulated_venues(home, dict.fromkeys(exchanges, words)) as venues,
         ):
-            results: dict[str, VenueResult] = {}
-            counts: dict[str, int] = {}
-            demo = _Demo(settings, venues, server, cycles, results, counts)
+            demo = _Demo(settings, venues, server, cycles)
             status = run_until_stopped(demo.run)
             seconds = round(time.monotonic() - began, 1)
-            _print({name: results[name] for name in exchanges if name in results}, counts, seconds, as_json=as_json)
+            results = {name: demo.results[name] for name in exchanges if name in demo.results}
+            _print(results, demo.counts, seconds, as_json=as_json)
             if keep_ui and status == 0:
                 remarks.print(f"Prefect's UI: {server.ui} (Ctrl+C ends)")
                 with contextlib.suppress(KeyboardInterrupt):
@@ -111,24 +110,16 @@ def run_demo(
     return status
 
 
+@dataclass
 class _Demo:
-    """One demo under way. A class for what all venues share; nothing outlives `run`."""
+    """One demo under way: what its venues share, and what came of each."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        venues: dict[ExchangeName, RunningVenue],
-        server: PrefectServer,
-        cycles: int,
-        results: dict[str, VenueResult],
-        counts: dict[str, int],
-    ) -> None:
-        self.settings = settings
-        self.venues = venues
-        self.server = server
-        self.cycles = cycles
-        self.results = results
-        self.counts = counts
+    settings: Settings
+    venues: dict[ExchangeName, RunningVenue]
+    server: PrefectServer
+    cycles: int
+    results: dict[ExchangeName, VenueResult] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Take every venue up the ladder and trade; returns the exit status."""

@@ -52,7 +52,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     if not rows:
         console.print(f"{title}: {empty}")
         return
-    table = Table(title=title, title_justify="left", header_style="bold")
+    console.print(title, style="italic")
+    table = Table(header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -31,7 +31,7 @@ async def publish_stage(report: StageReport, rung: str) -> None:
         {"check": check.name, "passed": "yes" if check.passed else "NO", "seen": check.detail}
         for check in report.checks
     ]
-    await _table(artifact_key(report.stage, report.exchange, "checks"), rows)
+    await _table(artifact_key(report.stage, report.exchange, "checks"), rows, "every check and what was seen")
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
@@ -65,7 +65,7 @@ async def publish_stop(stop: EmergencyStop) -> None:
     ]
     rows += [_not_asked(name, "NOT REACHED", "NO") for name in stop.unreached]
     rows += [_not_asked(name, "no simulated venue is running", "nothing to read") for name in stop.idle]
-    await _table("emergency-stop", rows)
+    await _table("emergency-stop", rows, "what the emergency stop did, venue by venue")
     said = "".join(f"\n- {problem}" for problem in stop.problems)
     verdict = "nothing is left" if stop.clean else "NOT CLEAN"
     await acreate_markdown_artifact(
@@ -91,5 +91,5 @@ def artifact_key(*words: str) -> str:
     return "-".join(words).replace("_", "-")
 
 
-async def _table(key: str, rows: Sequence[dict[str, Any]]) -> None:
-    await acreate_table_artifact(key=key, table=list(rows))
+async def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    await acreate_table_artifact(key=key, table=list(rows), description=description)
