@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from cli.output import console, print_json, print_table
-from cli.prefect_server import prefect_api
+from cli.prefect_server import prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
 from config.loader import load_settings
@@ -15,6 +15,7 @@ from trading.checks import CheckFailed, StageReport
 def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
     """Run the stages at each exchange; exit status 0 when all passed, 1 when one did not."""
     settings = load_settings()
+    refuse_absent_api()
     reports: list[StageReport] = []
     with venues_ready(settings, exchanges, trading="minimal_order" in stages), prefect_api(settings.home):
         run_until_stopped(lambda stop: _check(exchanges, stages, reports, stop))

@@ -266,7 +266,7 @@ async def _count_runs() -> dict[str, int]:
     return {"flow_runs": every, "failed_runs": bad}
 
 
-def _print(results: dict[str, VenueResult], counts: dict[str, int], seconds: float, *, as_json: bool) -> None:
+def _print(results: dict[ExchangeName, VenueResult], counts: dict[str, int], seconds: float, *, as_json: bool) -> None:
     if as_json:
         hidden = {"quote", "found"}
         told = {

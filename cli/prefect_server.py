@@ -115,6 +115,13 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
             _stop(process)
 
 
+def refuse_absent_api() -> None:
+    """Raise ConfigurationError when PREFECT_API_URL is set and does not answer."""
+    named = os.environ.get("PREFECT_API_URL")
+    if named and not api_is_up(named):
+        raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
+
+
 @contextlib.contextmanager
 def prefect_api(home: Path) -> Iterator[str]:
     """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, the server that runs under
@@ -122,10 +129,9 @@ def prefect_api(home: Path) -> Iterator[str]:
 
     Yields its address. Raises ConfigurationError when PREFECT_API_URL does not answer.
     """
+    refuse_absent_api()
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        if not api_is_up(named):
-            raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
         yield named
         return
     note = home / "prefect" / _NOTE

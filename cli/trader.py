@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from cli.output import console
-from cli.prefect_server import api_is_up, prefect_api
+from cli.prefect_server import api_is_up, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
 from config.loader import load_settings
@@ -32,6 +32,7 @@ _LET_FINISH_SECONDS = 3.0
 def run_trader(exchange: ExchangeName, *, once: bool) -> int:
     """Trade one exchange until a signal (or one cycle); exit status 0 when the account is proved empty of orders."""
     settings = load_settings()
+    refuse_absent_api()
     with venues_ready(settings, (exchange,), trading=True):
         _refuse_while_stopped(settings, exchange)
         with prefect_api(settings.home) as api:
