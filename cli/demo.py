@@ -105,7 +105,7 @@ def run_demo(
         if not as_json:
             console.print(
                 "to look at these runs in Prefect's UI (http://127.0.0.1:4200): "
-                f"PREFECT_HOME={home / 'prefect'} {Path(sys.executable).with_name('prefect')} server start"
+                f"PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_ANALYTICS_ENABLED=false {Path(sys.executable).with_name('prefect')} server start"
             )
     return status
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from cli.output import print_json, print_table
@@ -61,7 +62,8 @@ def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[
 
 def _profit(report: Mapping[str, Any], symbol: str) -> str | None:
     told = report.get("profit")
-    return None if told is None else f"{told} {symbol.partition('/')[2].partition(':')[0]}"
+    quote = symbol.partition("/")[2].partition(":")[0]
+    return None if told is None else f"{Decimal(told).quantize(Decimal('0.01'))} {quote}"
 
 
 def show_orders(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:

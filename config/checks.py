@@ -97,11 +97,11 @@ def _check_currency(settings: Settings, name: ExchangeName, tree: Tree) -> None:
 
 
 def _check_demo_thresholds(settings: Settings, tree: Tree) -> None:
-    live = [name for name, block in settings.exchanges.items() if block.endpoint is Endpoint.LIVE]
-    if live and DEMO_FILE in tree.files:
+    real = [name for name, block in settings.exchanges.items() if block.endpoint is not Endpoint.SIMULATED]
+    if real and DEMO_FILE in tree.files:
         raise _impossible(
             tree,
-            ("exchanges", live[0], "endpoint"),
+            ("exchanges", real[0], "endpoint"),
             "the thresholds of config/demo.yml are for simulated venues only; leave that file out",
         )
 

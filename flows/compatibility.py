@@ -1,4 +1,4 @@
-"""First rung: what is installed can talk to the venue, and the venue is what we think it is. No key is needed."""
+"""First rung: what is installed can talk to the venue, and the venue is what we think it is."""
 
 from prefect import flow
 

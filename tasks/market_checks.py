@@ -1,4 +1,4 @@
-"""Checks of what a venue tells everybody: versions, instruments, status, prices, candles. No key is needed."""
+"""Checks of what a venue tells everybody: versions, instruments, status, prices, candles."""
 
 from datetime import timedelta
 
