@@ -204,7 +204,7 @@ async def _audit(here: "TradingSession", venue: RunningVenue) -> VenueResult:
     async with aiohttp.ClientSession() as web, web.get(f"{venue.address.control_url}/truth") as reply:
         document = await reply.json()
     report = await audit_books(here.desk, document)
-    ledger, name = here.ledger, here.name
+    ledger, name = here.ledger, here.account
     orders, fills = ledger.orders(name), ledger.fills(name)
     instruments = await here.reader.instruments()
     cycles = (*ledger.cycles(name), *ledger.cycles(f"{name}:{PAPER}"))

@@ -89,12 +89,13 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
     if not by.strip() or not reason.strip():
         raise ConfigurationError("rearm: --by and --reason must not be empty")
     settings = load_settings()
+    account = settings.account(exchange)
     ledger = Ledger(settings.ledger_url)
     try:
-        if kill_switch(settings.home, ledger, exchange) is None:
+        if kill_switch(settings.home, ledger, account) is None:
             console.print(f"{exchange}: the kill switch is not set")
             return 0
-        rearm(settings.home, ledger, exchange, by, reason, WallClock().now())
+        rearm(settings.home, ledger, account, by, reason, WallClock().now())
     finally:
         ledger.close()
     console.print(f"{exchange}: re-armed by {by}; the next cycle may place orders")

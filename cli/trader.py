@@ -152,7 +152,7 @@ async def leave(here: "TradingSession") -> "StopReport":
     from execution.stop import StopTarget, stop_all
 
     target = StopTarget(
-        account=here.name,
+        account=here.account,
         exchange=here.desk.exchange,
         symbols=(here.symbol,),
         lease=here.desk.lease,

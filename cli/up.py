@@ -99,7 +99,7 @@ def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> b
             name
             for name in exchanges
             if settings.exchanges[name].endpoint is Endpoint.SIMULATED
-            and ledger.rung(name, settings.symbol(name)) is None
+            and ledger.rung(settings.account(name), settings.symbol(name)) is None
         ]
     return not fresh or run_checks(fresh, _STAGES, verbose=False, as_json=False) == 0
 

@@ -42,11 +42,12 @@ def show_status(*, as_json: bool) -> None:
 
 def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[str, object]:
     symbol = settings.symbol(exchange)
-    rung = ledger.rung(exchange, symbol)
-    account = f"{exchange}:{PAPER}" if rung is not None and rung.rung == PAPER else exchange
-    latch = kill_switch(settings.home, ledger, exchange)
-    cycles = ledger.cycles(account, symbol, limit=1)
-    in_flight = ledger.in_flight(exchange)
+    account = settings.account(exchange)
+    rung = ledger.rung(account, symbol)
+    latch = kill_switch(settings.home, ledger, account)
+    traded = f"{account}:{PAPER}" if rung is not None and rung.rung == PAPER else account
+    cycles = ledger.cycles(traded, symbol, limit=1)
+    in_flight = ledger.in_flight(account)
     return {
         "exchange": exchange,
         "symbol": symbol,
@@ -68,8 +69,9 @@ def _profit(report: Mapping[str, Any], symbol: str) -> str | None:
 
 def show_orders(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our orders, newest first, paper orders among them under their own account."""
-    with _ledger() as (_, ledger):
-        found = [order for order in ledger.orders(limit=None) if order.account.partition(":")[0] in exchanges]
+    with _ledger() as (settings, ledger):
+        accounts = {settings.account(exchange) for exchange in exchanges}
+        found = [order for order in ledger.orders(limit=None) if order.account.partition(":")[0] in accounts]
     found = found[:limit]
     if as_json:
         print_json([_order(order) for order in found])
@@ -110,8 +112,8 @@ def _order(order: Order) -> dict[str, object]:
 
 def show_fills(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our fills, newest first."""
-    with _ledger() as (_, ledger):
-        found = [(name, fill) for name in exchanges for fill in ledger.fills(name)]
+    with _ledger() as (settings, ledger):
+        found = [(name, fill) for name in exchanges for fill in ledger.fills(settings.account(name))]
     found.sort(key=lambda each: each[1].at, reverse=True)
     rows = [_fill(exchange, fill) for exchange, fill in found[:limit]]
     if as_json:
@@ -141,9 +143,9 @@ def _fill(exchange: ExchangeName, fill: Fill) -> dict[str, object]:
 def show_balances(exchanges: Sequence[ExchangeName], *, as_json: bool) -> None:
     """Print the balances that the last reconcile read, with the time at which they were true."""
     rows = []
-    with _ledger() as (_, ledger):
+    with _ledger() as (settings, ledger):
         for exchange in exchanges:
-            told = ledger.latest_balances(exchange)
+            told = ledger.latest_balances(settings.account(exchange))
             for asset, balance in sorted(told[0].items()) if told else ():
                 rows.append(
                     {

@@ -195,6 +195,13 @@ class Settings(Strict):
             return self.data.symbol
         return self.exchanges[exchange].symbol
 
+    def account(self, exchange: ExchangeName) -> str:
+        """The name under which the ledger keeps the exchange's account: what a simulation has earned, and what it
+        holds, is never taken for a real account's.
+        """
+        endpoint = self.exchanges[exchange].endpoint
+        return exchange if endpoint is Endpoint.SIMULATED else f"{exchange}@{endpoint}"
+
     @property
     def ledger_url(self) -> str:
         return self.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"

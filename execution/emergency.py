@@ -85,7 +85,7 @@ def _latch(
     latched = True
     for name in names:
         try:
-            problems += set_latch(settings.home, ledger, name, reason, by, WallClock().now())
+            problems += set_latch(settings.home, ledger, settings.account(name), reason, by, WallClock().now())
         except (LedgerUnavailable, OSError) as error:
             latched = False
             problems.append(f"the kill switch of {name} could not be latched: {error}")
@@ -100,7 +100,7 @@ def _is_idle(settings: Settings, ledger: Ledger | None, name: ExchangeName) -> b
     if find_venue(settings.home, name) is not None:
         return False
     try:
-        return ledger is None or not ledger.in_flight(name)
+        return ledger is None or not ledger.in_flight(settings.account(name))
     except LedgerUnavailable:
         return True
 
@@ -113,7 +113,7 @@ async def _target(settings: Settings, name: ExchangeName) -> StopTarget | str:
     except ConfigurationError as error:
         return str(error)
     return StopTarget(
-        account=name,
+        account=ready.account(name),
         exchange=client,
         symbols=(ready.symbol(name),),
         clock=clock,

@@ -40,7 +40,7 @@ async def close_books(
     if market.price is not None:
         standing = account_standing(ledger, books.account, instrument, market.price, now)
         ledger.record_equity(books.account, instrument.quote, standing.equity, now)
-    rung = ledger.rung(exchange, session.symbol)
+    rung = ledger.rung(session.account, session.symbol)
     refused = decision.verdict if isinstance(decision.verdict, Refused) else None
     traffic = session.reader.traffic()
     order = outcome.order
@@ -81,7 +81,7 @@ def note_failed_cycle(exchange: ExchangeName, cycle_id: str, started_at: datetim
     session = trading_session(exchange)
     ledger, now = session.ledger, session.clock.now()
     try:
-        rung = ledger.rung(exchange, session.symbol)
+        rung = ledger.rung(session.account, session.symbol)
         account = session.desk_for(rung.rung if rung else None).account
         in_flight = ledger.in_flight(account, session.symbol)
         report = CycleReport(

@@ -30,7 +30,7 @@ class Outcome:
 async def reconcile_account(exchange: ExchangeName) -> Reconciliation:
     """Take back what still rests from the cycle before, then make the ledger agree with the venue."""
     session = trading_session(exchange)
-    record = session.ledger.rung(exchange, session.symbol)
+    record = session.ledger.rung(session.account, session.symbol)
     return await settle(session.desk_for(record.rung if record else None), session.symbol)
 
 
@@ -41,7 +41,7 @@ async def carry_out(exchange: ExchangeName, cycle_id: str, decision: Decision, b
     verdict = decision.verdict
     if isinstance(verdict, Refused):
         if verdict.latches:
-            set_latch(session.settings.home, session.ledger, exchange, str(verdict), "risk", session.clock.now())
+            set_latch(session.settings.home, session.ledger, session.account, str(verdict), "risk", session.clock.now())
         return Outcome(None, f"refused by {verdict}")
     if not isinstance(verdict, Approved):
         return Outcome(None, decision.reason)

@@ -51,7 +51,7 @@ class Standing:
 async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, market: MarketView) -> Decision:
     """Turn candles and position into one approved order, one refused order, or none with its reason."""
     session = trading_session(exchange)
-    rung = session.ledger.rung(exchange, session.symbol)
+    rung = session.ledger.rung(session.account, session.symbol)
     if rung is None or rung.rung in CHECKS:
         return Decision(None, None, "not on the ladder yet: run `crypto-bot check --orders` first")
     if books.discrepancies or books.orphans:

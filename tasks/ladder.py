@@ -48,7 +48,7 @@ async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
     """Issue the certificate of a check that passed, unless a higher one is in force; return the rung in force."""
     here = session(exchange)
     ladder = rungs(here.settings.ladder.ramp_steps)
-    record = here.ledger.rung(exchange, here.symbol)
+    record = here.ledger.rung(here.account, here.symbol)
     now = here.clock.now()
     in_force = record is not None and record.expires_at > now
     reached = ladder.index(record.rung) if record is not None and in_force else -1
@@ -65,7 +65,7 @@ async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
 
 def rung_is_due(here: TradingSession) -> bool:
     """Whether a review now would move the rung; asks the ledger only."""
-    record = here.ledger.rung(here.name, here.symbol)
+    record = here.ledger.rung(here.account, here.symbol)
     if record is None:
         return False
     return not isinstance(judge(record.rung, _evidence(here, record, here.clock.now()), _thresholds(here)), Hold)
@@ -76,7 +76,7 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
     """Judge the evidence since the certificate in force was issued; promote, hold or demote by one verdict."""
     here = trading_session(exchange)
     now = here.clock.now()
-    record = here.ledger.rung(exchange, here.symbol)
+    record = here.ledger.rung(here.account, here.symbol)
     before = record.rung if record is not None else ""
     if record is None:
         return RungReview(exchange, here.symbol, "", "", Decimal(0), "hold", ("the checks have not passed yet",), now)
@@ -138,7 +138,7 @@ def _issue(
 ) -> None:
     here.ledger.issue_rung(
         RungRecord(
-            account=here.name,
+            account=here.account,
             symbol=here.symbol,
             rung=rung,
             max_quantity=cap,

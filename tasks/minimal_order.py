@@ -81,7 +81,7 @@ async def try_minimal_order(exchange: ExchangeName) -> tuple[Check, ...]:
 
 
 async def _prepare(here: TradingSession) -> _Ready:
-    record = here.ledger.rung(here.name, here.symbol)
+    record = here.ledger.rung(here.account, here.symbol)
     now = here.clock.now()
     expect(
         record is not None and record.rung != CHECKS[0] and record.expires_at > now,
@@ -95,7 +95,7 @@ async def _prepare(here: TradingSession) -> _Ready:
     offset = here.settings.risk.price_collar * _SHARE_OF_COLLAR
     price = instrument.passive_price(Side.BUY, (market.bid or ZERO) * (1 - offset))
     intent = OrderIntent(
-        client_order_id=client_order_id(here.name, f"{MINIMAL_ORDER} {now.isoformat()}"),
+        client_order_id=client_order_id(here.account, f"{MINIMAL_ORDER} {now.isoformat()}"),
         venue=here.name,
         symbol=here.symbol,
         side=Side.BUY,
@@ -113,7 +113,7 @@ async def _prepare(here: TradingSession) -> _Ready:
 async def _send(here: TradingSession, ready: _Ready) -> Order:
     market, intent = ready.market, ready.intent
     now = here.clock.now()
-    standing = account_standing(here.ledger, here.name, market.instrument, market.price or ZERO, now)
+    standing = account_standing(here.ledger, here.account, market.instrument, market.price or ZERO, now)
     cap = RungCap(MINIMAL_ORDER, here.symbol, intent.quantity, now + timedelta(minutes=10))
     collateral = await here.collateral(market.instrument)
     facts = risk_facts(here, here.desk, cap, ready.books, market, standing, collateral)

@@ -90,6 +90,10 @@ class Session:
         return self.settings.exchanges[self.name]
 
     @property
+    def account(self) -> str:
+        return self.settings.account(self.name)
+
+    @property
     def symbol(self) -> str:
         return self.settings.symbol(self.name)
 
@@ -177,9 +181,11 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         strategy = _strategy(ready)
         client = create_exchange_client(exchange, settings=ready, credentials=credentials, clock=clock)
         stack.push_async_callback(client.close)
-        desk = await _desk(stack, exchange, client, ready, clock, ledger)
-        paper = PaperExchange(client, ledger, f"{exchange}:{PAPER}", await _paper_opening(ledger, exchange, client))
-        paper_desk = await _desk(stack, f"{exchange}:{PAPER}", paper, ready, clock, ledger)
+        account = ready.account(exchange)
+        on_paper = f"{account}:{PAPER}"
+        desk = await _desk(stack, account, client, ready, clock, ledger)
+        paper = PaperExchange(client, ledger, on_paper, await _paper_opening(ledger, on_paper, client))
+        paper_desk = await _desk(stack, on_paper, paper, ready, clock, ledger)
         opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy)
         _traders[exchange] = opened
         try:
@@ -225,9 +231,9 @@ async def _desk(
     )
 
 
-async def _paper_opening(ledger: Ledger, exchange: ExchangeName, client: Exchange) -> dict[str, Decimal]:
+async def _paper_opening(ledger: Ledger, account: str, client: Exchange) -> dict[str, Decimal]:
     """Paper begins with what the account really holds, once; later with what the ledger says it began with."""
-    known = ledger.opening(f"{exchange}:{PAPER}")
+    known = ledger.opening(account)
     if known is not None:
         return dict(known[0])
     return {asset: balance.free for asset, balance in (await client.balances()).items()}
