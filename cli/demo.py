@@ -103,9 +103,10 @@ def run_demo(
                 with contextlib.suppress(KeyboardInterrupt):
                     server.process.wait()
         if not as_json:
+            prefect = Path(sys.executable).with_name("prefect")
             console.print(
                 "to look at these runs in Prefect's UI (http://127.0.0.1:4200): "
-                f"PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_ANALYTICS_ENABLED=false {Path(sys.executable).with_name('prefect')} server start"
+                f"PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_HOME={home / 'prefect'} {prefect} server start"
             )
     return status
 
