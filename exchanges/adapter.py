@@ -82,6 +82,10 @@ class Reader:
             raise NotImplementedError(f"{self.name} lists a perpetual but reads no positions")
         return ()
 
+    async def room_for_an_order(self) -> None:
+        """Return when the request budget has room for an order; sends and counts nothing."""
+        await self.client.room_for_an_order()
+
     def traffic(self) -> Traffic:
         """Requests sent by this client and how fast they were answered."""
         told: Traffic = self.client.traffic()

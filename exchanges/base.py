@@ -116,6 +116,10 @@ class ExchangeReader(Protocol):
 class Exchange(ExchangeReader, Protocol):
     """Reads and trades one venue account."""
 
+    async def room_for_an_order(self) -> None:
+        """Return when the request budget has room for an order: waited for before the order is written down."""
+        ...
+
     async def place(self, intent: OrderIntent) -> str:
         """Send the order once and return the venue's order id.
 

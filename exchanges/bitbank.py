@@ -17,7 +17,7 @@ from exchanges.bitbank_rows import read_candle, read_fill, read_instrument, read
 from exchanges.budget import Window, urgent
 from exchanges.errors import BadRequest, NoAnswer, Refused
 from exchanges.fingerprint import looks_like
-from exchanges.transport import Envelope, Purpose, Route, Transport, Wiring, routes
+from exchanges.transport import LONGEST_ORDER_WAIT, Envelope, Purpose, Route, Transport, Wiring, routes
 from trading.instruments import Instrument
 from trading.market import Balance, Candle, Level, OrderBook, Ticker, VenueStatus
 from trading.money import ZERO, amount, plain
@@ -259,7 +259,7 @@ class BitbankReader(Reader):
         listed = {order.venue_order_id for order in resting}
         others = sorted({fill.venue_order_id for fill in traded} - listed - known_ids)
         ended = await asyncio.gather(*(self.order(intent.symbol, order_id) for order_id in others))
-        latest = sent_at + REQUEST_WINDOW + _CLOCK_GRACE + _QUEUE_LAG
+        latest = sent_at + LONGEST_ORDER_WAIT + REQUEST_WINDOW + _CLOCK_GRACE + _QUEUE_LAG
         return tuple(
             order
             for order in (*resting, *ended)

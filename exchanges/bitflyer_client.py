@@ -69,8 +69,8 @@ class BitflyerClient(Transport, ccxt.bitflyer):
     )
 
     def windows_for(self, route: Route, params: Any) -> Sequence[Window]:
-        """Small orders have a limit of their own."""
-        if route is PLACE and params["size"] > _SMALL_ORDER:
+        """Small orders have a limit of their own; an order of unknown size may be one."""
+        if route is PLACE and params.get("size", _SMALL_ORDER) > _SMALL_ORDER:
             return tuple(window for window in route.windows if window is not _SMALL_ORDERS)
         return route.windows
 

@@ -41,6 +41,10 @@ def urgent() -> Iterator[None]:
         _urgent.reset(token)
 
 
+class NoRoom(Exception):
+    """The budget is used up for longer than the request can wait; nothing was counted."""
+
+
 @dataclass(frozen=True)
 class Window:
     """At most `limit` requests in any `seconds`, as the venue (or the configuration) says it.
@@ -108,10 +112,11 @@ class RequestBudget:
         share = self._margin if cancelling else self._margin * (1 - self._cancel_reserve)
         return max(1, math.floor(window.limit * share + 1e-9))
 
-    async def acquire(self, windows: Sequence[Window], *, cancelling: bool = False) -> float:
+    async def acquire(self, windows: Sequence[Window], *, cancelling: bool = False, at_most: float = math.inf) -> float:
         """Count one request in `windows`, waiting in market time for room in all; return the seconds waited.
 
-        Raises OSError when the file cannot be written, unless the request is one that gets us out.
+        Raises NoRoom, uncounted, where that would take longer than `at_most` seconds; OSError when the file cannot be
+        written, unless the request is one that gets us out.
         """
         waited = 0.0
         cancelling = cancelling or _urgent.get()
@@ -126,8 +131,17 @@ class RequestBudget:
                 return waited
             if wait_ms == 0:
                 return waited
+            if waited + wait_ms / 1000 > at_most:
+                raise NoRoom(f"the next request may leave in {wait_ms / 1000:g} s")
             await self._clock.sleep(wait_ms / 1000)
             waited += wait_ms / 1000
+
+    async def room(self, windows: Sequence[Window]) -> None:
+        """Return when the next request would not have to wait; nothing is counted and no place is kept. Raises OSError
+        when the file cannot be read or written.
+        """
+        while (wait_ms := self._take(windows, cancelling=False, counted=False)) > 0:
+            await self._clock.sleep(wait_ms / 1000)
 
     def used(self, window: Window) -> int:
         """Requests counted in the window up to now, by all processes."""
@@ -135,20 +149,20 @@ class RequestBudget:
             now_ms = self._now_ms()
             return len(self._counted(self._read(now_ms), window, now_ms))
 
-    def _take(self, windows: Sequence[Window], *, cancelling: bool) -> int:
-        """Count the request and return 0, or return the milliseconds after which to try again."""
+    def _take(self, windows: Sequence[Window], *, cancelling: bool, counted: bool = True) -> int:
+        """Count the request (or only look) and return 0, or return the milliseconds after which to try again."""
         with self._locked():
             # Read behind the lock: a process that waited for it would else write down a moment long past.
             now_ms = self._now_ms()
             book = self._read(now_ms)
             wait_ms = max(0, book.hold_until_ms - now_ms)
             for window in windows:
-                counted = self._counted(book, window, now_ms)
-                excess = len(counted) - self.allowed(window, cancelling=cancelling)
+                inside = self._counted(book, window, now_ms)
+                excess = len(inside) - self.allowed(window, cancelling=cancelling)
                 if excess >= 0:
                     # The request that must leave the window before there is room for one more.
-                    wait_ms = max(wait_ms, counted[excess] + window.milliseconds + 1 - now_ms)
-            if wait_ms == 0:
+                    wait_ms = max(wait_ms, inside[excess] + window.milliseconds + 1 - now_ms)
+            if wait_ms == 0 and counted:
                 names = frozenset(window.name for window in windows)
                 book.requests.append(_Request(now_ms, self._account, names))
                 self._write(book)

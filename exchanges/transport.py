@@ -15,8 +15,9 @@ leave, and on a client made with `may_trade=False` nothing leaves that is not a 
 order: waits for the shared budget (a CANCEL may use its reserve), is signed only then (a signature grows
 old), is sent once, is timed, and its answer is judged once: a 2xx that is not the venue's envelope is
 NoAnswer, an error code is looked up in `errors`, and a code that no table knows is NoAnswer unless the route
-is a READ. READ routes are repeated on NoAnswer and Busy, `attempts` times in all; PLACE and CANCEL are sent
-exactly once. ccxt's own limiter and its retries are never reached.
+is a READ. READ routes are repeated on NoAnswer and Busy (not when told to slow down), `attempts` times in
+all, and asked once a call while the venue is in trouble; PLACE and CANCEL are sent exactly once, and a PLACE
+soon or not at all. ccxt's own limiter and its retries are never reached.
 
 Windows: `Transport.windows` (venue-wide facts) and the configured requests a minute count for every request,
 `Route.windows` for that route; override `windows_for` where the parameters decide. Signatures use the wall
@@ -31,6 +32,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -38,7 +40,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import aiohttp
 
 from exchanges.base import Traffic
-from exchanges.budget import RequestBudget, Window
+from exchanges.budget import NoRoom, RequestBudget, Window
 from exchanges.errors import (
     AuthenticationError,
     BadRequest,
@@ -108,6 +110,11 @@ class Wiring:
     options: Mapping[str, Any] = field(default_factory=dict)  # further ccxt constructor keys
 
 
+# An order leaves within this time of being asked for, or never: an emergency stop, and the search for a lost order,
+# both reckon from the moment at which it was written down as sent.
+LONGEST_ORDER_WAIT = timedelta(seconds=2)
+
+
 class CallNotAllowed(RuntimeError):
     """A call that this client was never meant to make: a defect of ours, stopped before it left."""
 
@@ -138,6 +145,7 @@ class Transport(_CcxtClass):
     timeout_on_exit = 0
 
     wiring: Wiring
+    _in_trouble: bool = False  # the last call that was repeated to its end came to nothing
 
     def read_envelope(self, route: Route, body: str, decoded: object) -> Envelope | None:
         """The venue's own words in an answer, or None when the answer is not in the venue's form."""
@@ -167,21 +175,45 @@ class Transport(_CcxtClass):
             raise CallNotAllowed(f"{self.venue}: {method} {path} is not among the calls that this client makes")
         if route.purpose is not Purpose.READ and not self.wiring.may_trade:
             raise CallNotAllowed(f"{self.venue}: {route} cannot be sent, this client only reads")
-        attempts = self.wiring.attempts if route.purpose is Purpose.READ else 1
+        # A venue that has failed a whole call is asked once a call until it answers: trouble must not raise our rate.
+        attempts = self.wiring.attempts if route.purpose is Purpose.READ and not self._in_trouble else 1
         for attempt in range(1, attempts):
             try:
                 return await self._send(route, params)
+            except RateLimitExceeded:
+                self._in_trouble = True  # asking again at once is what it complains of
+                raise
             except (NoAnswer, Busy):
                 await self.wiring.clock.sleep(self.wiring.retry_delay_seconds * 2 ** (attempt - 1))
-        return await self._send(route, params)
+        try:
+            answer = await self._send(route, params)
+        except (NoAnswer, Busy):
+            self._in_trouble = self._in_trouble or route.purpose is Purpose.READ
+            raise
+        self._in_trouble = False
+        return answer
+
+    async def room_for_an_order(self) -> None:
+        """Return when the budget has room for an order, so that none is written down and then kept waiting."""
+        route = next(each for each in self.routes.values() if each.purpose is Purpose.PLACE)
+        await self.wiring.budget.room(self._windows(route, {}))
+
+    def _windows(self, route: Route, params: Any) -> tuple[Window, ...]:
+        return (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
 
     async def _send(self, route: Route, params: Any) -> Any:
         if route.api == "private" and not all(
             getattr(self, name) for name, needed in self.requiredCredentials.items() if needed
         ):
             raise AuthenticationError(self.venue, f"{route}: a key, its secret or its passphrase is missing")
-        windows = (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
-        await self.wiring.budget.acquire(windows, cancelling=route.purpose is Purpose.CANCEL)
+        windows = self._windows(route, params)
+        if route.purpose is Purpose.PLACE:
+            try:
+                await self.wiring.budget.acquire(windows, at_most=LONGEST_ORDER_WAIT.total_seconds())
+            except NoRoom as error:
+                raise Busy(self.venue, f"{route}: not sent, our own request budget is used up: {error}") from error
+        else:
+            await self.wiring.budget.acquire(windows, cancelling=route.purpose is Purpose.CANCEL)
         signed = self.sign(route.path, [route.api], route.method, {} if params is None else params)
         _current.set(route)
         return await self.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])

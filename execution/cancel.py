@@ -2,7 +2,7 @@
 
 import logging
 
-from exchanges.errors import VenueError
+from exchanges.errors import Busy, VenueError
 from execution.desk import Desk
 from execution.follow import follow
 from trading.orders import Event, Order, State
@@ -31,6 +31,11 @@ async def cancel(desk: Desk, order: Order) -> Order:
         order = desk.ledger.record(order.account, order.intent.client_order_id, Event.CANCEL_SENT, desk.clock.now())
         try:
             await desk.exchange.cancel(order.intent.symbol, str(order.venue_order_id))
+        except Busy as error:
+            # Certainly not done, and the venue has no time: looking would only ask more of it.
+            log.warning("%s: cancel of %s: %s", desk.account, order.venue_order_id, error)
+            await desk.clock.sleep(_LOOK_SECONDS)
+            continue
         except VenueError as error:
             log.warning("%s: cancel of %s: %s", desk.account, order.venue_order_id, error)
         order = await follow(desk, order, _LOOK_SECONDS)

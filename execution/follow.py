@@ -18,8 +18,9 @@ async def follow(desk: Desk, order: Order, seconds: float) -> Order:
     """Read the order until it has ended or `seconds` of market time are over; record its state and its fills.
 
     Waits double from 0.5 s to 8 s between looks. A look that fails (no answer, busy, not listed yet) is
-    logged and repeated; the returned order is what the ledger then knows. An order without a venue id cannot
-    be read: reconcile finds it. Costs 1 request a look, and 1 more when it was filled.
+    logged and repeated, after the longest wait where the venue did not answer; the returned order is what the
+    ledger then knows. An order without a venue id cannot be read: reconcile finds it. Costs 1 request a look,
+    and 1 more when it was filled.
     """
     deadline = desk.clock.now() + timedelta(seconds=seconds)
     wait = _FIRST_WAIT_SECONDS
@@ -28,6 +29,8 @@ async def follow(desk: Desk, order: Order, seconds: float) -> Order:
             order = await look(desk, order)
         except (NoAnswer, Busy, OrderNotFound) as error:
             log.warning("%s: order %s could not be read: %s", desk.account, order.venue_order_id, error)
+            if not isinstance(error, OrderNotFound):
+                wait = _LONGEST_WAIT_SECONDS  # a venue in trouble is asked less often, not more
         left = (deadline - desk.clock.now()).total_seconds()
         if order.is_finished or left <= 0:
             break

@@ -199,6 +199,9 @@ class PaperExchange:
 
     # -- placing and cancelling, on paper
 
+    async def room_for_an_order(self) -> None:
+        """At once: a paper order is no request that could come late."""
+
     async def place(self, intent: OrderIntent) -> str:
         """Fill what the book would fill now and let the rest lie. Raises Refused as the venue would, Busy
         without a book.

@@ -37,6 +37,9 @@ async def place(desk: Desk, approved: Approved, *, cycle_id: str | None, known_i
     (before the send: nothing was sent; after it: the order stays SENT in the ledger and the next reconcile
     finds it).
     """
+    # Before anything is written: an order that is down as sent and then waits for the budget could leave after an
+    # emergency stop has proved the market empty.
+    await desk.exchange.room_for_an_order()
     return await see_through(_in_turn(desk, approved, cycle_id, known_ids))
 
 

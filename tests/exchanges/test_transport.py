@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from config.credentials import Credentials
 from config.secret import Secret
+from exchanges.budget import RequestBudget, Window
 from exchanges.bybit import BALANCES, CANCEL, PLACE, TIME, BybitClient
 from exchanges.errors import (
     AuthenticationError,
@@ -111,7 +113,7 @@ async def test_a_success_inside_a_server_error_is_no_answer(venue: Venue, tmp_pa
     await bybit.close()
 
 
-@pytest.mark.parametrize("answer", [Said(503, "down"), Said(200, ""), Said(429, "slow down")])
+@pytest.mark.parametrize("answer", [Said(503, "down"), Said(200, "")])
 async def test_a_read_is_repeated_with_growing_pauses_in_market_time(
     venue: Venue, tmp_path: Path, clock: StillClock, answer: Said
 ) -> None:
@@ -122,6 +124,52 @@ async def test_a_read_is_repeated_with_growing_pauses_in_market_time(
     await bybit.close()
     assert len(venue.asked) == 3
     assert clock.now() - NOW == timedelta(seconds=3)
+
+
+async def test_a_venue_that_says_slow_down_is_not_asked_again_at_once(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers[path_of(BALANCES)] = Said(429, "slow down")
+    bybit = client(venue, tmp_path, clock, attempts=3)
+    with pytest.raises(RateLimitExceeded):
+        await bybit.call(BALANCES, {})
+    await bybit.close()
+    assert len(venue.asked) == 1
+
+
+async def test_while_the_venue_is_in_trouble_a_read_is_asked_once_until_one_is_answered(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers[path_of(BALANCES)] = Said(503, "down")
+    bybit = client(venue, tmp_path, clock, attempts=3)
+    asked = []
+    for answer in (Said(503, "down"), Said(503, "down"), OK, Said(503, "down")):
+        venue.answers[path_of(BALANCES)] = answer
+        venue.asked.clear()
+        with contextlib.suppress(NoAnswer):
+            await bybit.call(BALANCES, {})
+        asked.append(len(venue.asked))
+    await bybit.close()
+    assert asked == [3, 1, 1, 3]
+
+
+async def test_an_order_that_would_have_to_wait_for_the_budget_is_not_sent(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers[path_of(PLACE)] = OK
+    per_minute = Window("test a minute", 5, 60.0)
+    budget = RequestBudget(tmp_path / "tight", (per_minute,), clock, margin=1, cancel_reserve=0)
+    bybit = client(venue, tmp_path, clock, budget=budget, per_minute=per_minute)
+    for _ in range(5):
+        await budget.acquire((per_minute,))
+    with pytest.raises(Busy, match="not sent"):
+        await bybit.call(PLACE, {})
+    assert not venue.asked and clock.now() == NOW
+    await bybit.room_for_an_order()
+    assert clock.now() - NOW >= timedelta(seconds=60)
+    await bybit.call(PLACE, {})
+    await bybit.close()
+    assert venue.paths() == [path_of(PLACE)]
 
 
 async def test_a_repeated_read_gives_the_first_good_answer(venue: Venue, tmp_path: Path, clock: StillClock) -> None:

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.errors import Busy
+from exchanges.errors import Busy, NoAnswer
 from execution.cancel import cancel
 from execution.follow import follow
 from tests.execution.conftest import Workplace
@@ -64,6 +64,34 @@ async def test_a_cancel_that_went_wrong_is_repeated_until_the_order_has_ended(wo
     order = await cancel(work.desk, await work.place())
     assert order.state is State.CANCELLED
     assert not work.venue.resting()
+
+
+async def test_a_venue_without_time_is_asked_to_cancel_three_times_and_nothing_else(work: Workplace) -> None:
+    order = await work.place()
+    work.venue.requests.clear()
+    work.venue.cancelling.extend(["busy"] * 10)
+    assert (await cancel(work.desk, order)).state is State.CANCEL_SENT
+    assert work.venue.requests == {"cancel": 3}
+
+
+async def test_a_busy_moment_does_not_keep_an_order_in_the_market(work: Workplace) -> None:
+    order = await work.place()
+    work.venue.cancelling.append("busy")
+    assert (await cancel(work.desk, order)).state is State.CANCELLED
+
+
+async def test_a_venue_that_does_not_answer_is_looked_at_less_often(work: Workplace) -> None:
+    order = await work.place()
+    looks = 0
+
+    async def silent(*_: object) -> None:
+        nonlocal looks
+        looks += 1
+        raise NoAnswer("bitbank", "503")
+
+    work.venue.order = silent  # type: ignore[assignment, method-assign]
+    await follow(work.desk, order, 5.0)
+    assert looks == 2
 
 
 async def test_a_cancel_that_never_works_leaves_the_order_in_flight(work: Workplace) -> None:

@@ -167,3 +167,24 @@ async def test_placing_never_repeats_by_itself(work: Workplace) -> None:
             pytest.fail("the outcome belongs into the order, not into an exception")
         assert work.venue.requests == {"place": 1}
         await work.reconcile(SPOT)
+
+
+async def test_a_kill_switch_pulled_while_the_budget_makes_an_order_wait_holds_that_order(work: Workplace) -> None:
+    work.venue.room_after = 30.0
+    real = work.clock.sleep
+
+    async def meanwhile(seconds: float) -> None:
+        await real(seconds)
+        set_latch(work.home, work.ledger, "bitbank", "drill", "ann", BEGIN)
+
+    work.clock.sleep = meanwhile  # type: ignore[method-assign]
+    with pytest.raises(PlacementHeld, match="latched by ann"):
+        await work.place()
+    assert work.venue.requests["place"] == 0
+    assert not work.ledger.orders("bitbank")
+
+
+async def test_an_order_is_down_as_sent_only_when_the_budget_has_room_for_it(work: Workplace) -> None:
+    work.venue.room_after = 50.0
+    order = await work.place()
+    assert order.sent_at == work.clock.now() == work.venue.booked["1000"].told.created_at

@@ -67,7 +67,7 @@ class ScriptedVenue:
     """Implements exchanges.base.Exchange.
 
     `placing`: what the next requests to place come to: accept (the default), fill (at once), half (filled),
-    refuse, busy, lost_ack, lost_request, defect, hang. `cancelling`: ok (the default), fail, lost_ack,
+    refuse, busy, lost_ack, lost_request, defect, hang. `cancelling`: ok (the default), fail, busy, lost_ack,
     fill_first, ignore.
     """
 
@@ -79,6 +79,7 @@ class ScriptedVenue:
         self.cancelling: deque[str] = deque()
         self.cancel_all_fails = 0
         self.list_fails = 0
+        self.room_after = 0.0  # seconds until the request budget has room for an order
         self.visible_after = 0.0  # seconds in which an accepted order is in no list and no lookup
         self.forgets_ended = False  # ended orders are found nowhere
         self.fills_lag = 0.0  # seconds
@@ -171,6 +172,10 @@ class ScriptedVenue:
 
     # -- Exchange
 
+    async def room_for_an_order(self) -> None:
+        if self.room_after:
+            await self.clock.sleep(self.room_after)
+
     async def place(self, intent: OrderIntent) -> str:
         self.requests["place"] += 1
         word = self.placing.popleft() if self.placing else "accept"
@@ -199,6 +204,8 @@ class ScriptedVenue:
         word = self.cancelling.popleft() if self.cancelling else "ok"
         if word == "fail":
             raise NoAnswer(self.name, "502")
+        if word == "busy":
+            raise Busy(self.name, "too many requests")
         if word == "ignore":
             return
         if word == "fill_first":
