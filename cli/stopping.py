@@ -29,7 +29,7 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
             {
                 "clean": stop.clean,
                 "latched": stop.report.latched,
-                "exchanges": {venue.account: venue for venue in stop.report.venues},
+                "exchanges": {venue.account.partition("@")[0]: venue for venue in stop.report.venues},
                 "not_running": stop.idle,
                 "not_reached": stop.unreached,
                 "problems": stop.problems,

@@ -44,7 +44,7 @@ def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
     from services.ledger import Ledger
 
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
-        refuse_while_set(settings.home, ledger, exchange)
+        refuse_while_set(settings.home, ledger, settings.account(exchange))
 
 
 async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:

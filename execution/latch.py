@@ -23,7 +23,7 @@ def refuse_while_set(home: Path, ledger: Ledger, account: str) -> None:
     if latch is not None:
         raise KillSwitchSet(
             f"{account}: the kill switch was set by {latch.by} at {latch.at:%Y-%m-%d %H:%M:%S} UTC ({latch.reason}); "
-            f"when it is safe: crypto-bot rearm {account} --by NAME --reason TEXT"
+            f"when it is safe: crypto-bot rearm {account.partition('@')[0]} --by NAME --reason TEXT"
         )
 
 
