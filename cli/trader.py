@@ -93,6 +93,8 @@ async def run_cycles(
     while not stop.is_set() and not enough(done):
         if done:
             await _until_next(here, stop, pace)
+            if stop.is_set():  # it ended the sleep: nothing new is begun
+                break
         if api_is_up(api):
             report = await _one_cycle(here, stop)
             if report is not None:
