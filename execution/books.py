@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from execution.desk import Desk
 from execution.follow import lacks_fills, with_its_fills
+from execution.tally import Tally
 from trading.instruments import Instrument, Kind
 from trading.market import Balance, Position
 from trading.money import ZERO
@@ -17,7 +18,6 @@ from trading.reconcile import (
     compare_balances,
     compare_positions,
     expected_balances,
-    held_quantity,
 )
 
 log = logging.getLogger(__name__)
@@ -131,8 +131,8 @@ def explained_totals(
 def _differences(
     desk: Desk, symbol: str, instruments: Mapping[str, Instrument], reading: _Reading
 ) -> tuple[Discrepancy, ...]:
-    fills = desk.ledger.fills(desk.account)
-    expected = explained_totals(_opening_and_adjustments(desk), fills, instruments)
+    desk.tally.take_in(desk.ledger, desk.account, instruments)
+    expected = _expected(_opening_and_adjustments(desk), desk.tally)
     found = reading.totals
     if reading.collateral:
         found |= {COLLATERAL + name: total for name, total in reading.collateral.items()}
@@ -140,9 +140,20 @@ def _differences(
         expected = {name: total for name, total in expected.items() if not name.startswith(COLLATERAL)}
     differences = compare_balances(expected, found, dict.fromkeys({*expected, *found}, _SMALLEST))
     if instruments[symbol].kind is Kind.PERPETUAL:
-        held = held_quantity([fill for fill in fills if fill.symbol == symbol], instruments[symbol])
+        held = desk.tally.inventory(instruments[symbol]).quantity
         differences += compare_positions(symbol, held, reading.positions)
     return differences
+
+
+def _expected(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal]:
+    """As `explained_totals`, from sums that are at hand."""
+    apart = COLLATERAL if any(name.startswith(COLLATERAL) for name in opening) else ""
+    totals = dict(opening)
+    for asset, change in tally.balances.items():
+        totals[asset] = totals.get(asset, ZERO) + change
+    for quote, change in tally.margin.items():
+        totals[apart + quote] = totals.get(apart + quote, ZERO) + change
+    return totals
 
 
 def _opening_and_adjustments(desk: Desk) -> dict[str, Decimal]:
@@ -164,11 +175,11 @@ def _since(desk: Desk, symbol: str) -> datetime:
     """Never before the opening: what was filled before is in it."""
     opened = desk.ledger.opening(desk.account)
     begin = opened[1] if opened is not None else desk.clock.now()
-    known = desk.ledger.fills(desk.account, symbol)
-    if not known:
+    known = desk.ledger.newest_fill(desk.account, symbol)
+    if known is None:
         return begin
     short = [order.sent_at for order in _orders_short_of_fills(desk, symbol) if order.sent_at is not None]
-    return max(begin, min([known[-1].at, *short]) - _OVERLAP)
+    return max(begin, min([known.at, *short]) - _OVERLAP)
 
 
 def _is_ours(desk: Desk, fill: Fill) -> bool:

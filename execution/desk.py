@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from config.settings import ExecutionSettings
 from exchanges.base import Exchange
+from execution.tally import Tally
 from services.clock import Clock
 from services.ledger import Lease, Ledger
 from trading.reconcile import Discrepancy
@@ -47,6 +48,7 @@ class Desk:
     home: Path | None = None
     order_lifetime_minutes: int = 60
     told_differences: tuple[Discrepancy, ...] = field(default=(), repr=False)  # in the last look at the books
+    tally: Tally = field(default_factory=Tally, repr=False)  # what its fills come to
     turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     def absence_after(self, *, accepted: bool) -> timedelta:

@@ -20,6 +20,7 @@ from trading.reconcile import Discrepancy, compare_open_orders
 log = logging.getLogger(__name__)
 
 _LIST_LAG_SECONDS = 2.0
+_CLOCKS_DIFFER = timedelta(seconds=5)  # a fill bears the venue's time, an order ours
 _BASELINE_REACH = timedelta(hours=1)  # how far back an id could be mistaken for a new order's
 
 
@@ -152,19 +153,36 @@ async def _conclude(
     unknown, discrepancies = list(sought.unknown), [*sought.discrepancies, *differences]
     instruments = await desk.exchange.instruments()
     for order in sought.nowhere:
-        if base_is_unexplained(order, instruments[order.intent.symbol], differences):
+        alike = _fills_that_may_be(desk, order)
+        if alike or base_is_unexplained(order, instruments[order.intent.symbol], differences):
+            ids = ", ".join(fill.venue_order_id for fill in alike)
             discrepancies.append(
                 Discrepancy(
                     kind="unproved_order",
                     subject=order.intent.client_order_id,
                     expected="books that agree once the order is found nowhere",
-                    found="a change that may be this order's",
+                    found=f"fills of {ids}, which may be this order" if alike else "a change that may be this order's",
                 )
             )
             unknown.append(order)
         else:
             conclude_absent(desk, order)
     return tuple(unknown), tuple(discrepancies)
+
+
+def _fills_that_may_be(desk: Desk, order: Order) -> tuple[Fill, ...]:
+    """Fills of no order of ours that this one, whose id at the venue nobody knows, could have made. No request."""
+    intent = order.intent
+    if order.venue_order_id is not None:
+        return ()
+    since = (order.sent_at or intent.decided_at) - _CLOCKS_DIFFER
+    return tuple(
+        fill
+        for fill in foreign_fills(desk, desk.ledger.fills(desk.account, intent.symbol, since=since))
+        if fill.side is intent.side
+        and fill.quantity <= intent.quantity
+        and (intent.price is None or (fill.price - intent.price) * intent.side.sign <= 0)
+    )
 
 
 def _resting_though_ended(desk: Desk, listed: Sequence[VenueOrder]) -> tuple[Discrepancy, ...]:
@@ -203,6 +221,16 @@ def _tell(result: Reconciliation) -> None:
             orphan.side,
             orphan.remaining,
             orphan.symbol,
+        )
+    for fill in result.foreign_fills:
+        log.warning(
+            "%s: fill %s (%s %s %s at %s) is of no order of ours: somebody else trades this account",
+            result.account,
+            fill.id,
+            fill.side,
+            fill.quantity,
+            fill.symbol,
+            fill.price,
         )
     for discrepancy in result.discrepancies:
         log.warning("%s %s: %s", result.account, result.symbol, discrepancy)

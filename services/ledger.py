@@ -23,6 +23,7 @@ from services.ledger_proof import first_fault
 from services.ledger_types import (
     Adjustment,
     CycleRecord,
+    CycleTally,
     EquityPoint,
     Latch,
     Lease,
@@ -30,11 +31,13 @@ from services.ledger_types import (
     LedgerConflict,
     LedgerUnavailable,
     RungRecord,
+    StoredFill,
 )
 
 __all__ = [
     "Adjustment",
     "CycleRecord",
+    "CycleTally",
     "EquityPoint",
     "Latch",
     "Lease",
@@ -43,6 +46,7 @@ __all__ = [
     "LedgerConflict",
     "LedgerUnavailable",
     "RungRecord",
+    "StoredFill",
 ]
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, Text, delete, func, insert, select, type_coerce, update
 
 from services.ledger_chain import append
 from services.ledger_database import Database
@@ -19,10 +19,14 @@ from services.ledger_tables import (
     openings,
     rungs,
 )
-from services.ledger_types import Adjustment, CycleRecord, EquityPoint, Latch, LedgerConflict, RungRecord
+from services.ledger_types import Adjustment, CycleRecord, CycleTally, EquityPoint, Latch, LedgerConflict, RungRecord
 from trading.market import Balance
 
 ALL_ACCOUNTS = "*"
+# How a report's canonical JSON says these things; inside a text its quotes would be escaped.
+_NO_BREACH = '%"breach":""%'
+_NO_ERROR = '%"error":""%'
+_AN_ERROR = '%"error":"%'
 
 
 def rung_detail(row: Mapping[str, Any]) -> str:
@@ -167,20 +171,25 @@ class AccountBooks:
         if since is not None:
             query = query.where(cycles.c.started_at >= since)
         with self._database.reading() as connection:
-            return tuple(
-                CycleRecord(
-                    cycle_id=row.cycle_id,
-                    account=row.account,
-                    symbol=row.symbol,
-                    rung=row.rung,
-                    started_at=row.started_at,
-                    finished_at=row.finished_at,
-                    ok=row.ok,
-                    flow_run_id=row.flow_run_id,
-                    report=row.report,
-                )
-                for row in connection.execute(query)
-            )
+            return tuple(_cycle(row) for row in connection.execute(query))
+
+    def tally_cycles(self, account: str, symbol: str, *, since: datetime) -> CycleTally:
+        """What the cycles started since a time come to; only the reports that tell of trouble are read."""
+        those = (cycles.c.account == account) & (cycles.c.symbol == symbol) & (cycles.c.started_at >= since)
+        text = type_coerce(cycles.c.report, Text)
+        newest = select(cycles).where(those, text.not_like(_AN_ERROR) | text.like(_NO_ERROR))
+        broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(cycles.c.id.desc())
+        with self._database.reading() as connection:
+            counted = select(func.count(), func.count().filter(cycles.c.ok.is_(False))).where(those)
+            total, failed = connection.execute(counted).one()
+            read = connection.execute(newest.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
+            told = [report.get("breach", "") for report in connection.execute(broken).scalars()]
+        return CycleTally(
+            cycles=int(total),
+            failed=int(failed),
+            breaches=tuple(dict.fromkeys(breach for breach in told if breach)),
+            newest_read=None if read is None else _cycle(read),
+        )
 
     # -- rungs
 
@@ -267,6 +276,20 @@ class AccountBooks:
         with self._database.reading() as connection:
             found: datetime | None = connection.execute(query).scalar_one()
         return found
+
+
+def _cycle(row: Row[Any]) -> CycleRecord:
+    return CycleRecord(
+        cycle_id=row.cycle_id,
+        account=row.account,
+        symbol=row.symbol,
+        rung=row.rung,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        ok=row.ok,
+        flow_run_id=row.flow_run_id,
+        report=row.report,
+    )
 
 
 def _rung(row: Row[Any]) -> RungRecord:

@@ -1,6 +1,6 @@
 """The part of the ledger that no order is lost from: intents, order events, fills."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Row,
     bindparam,
+    exists,
     func,
     insert,
     literal_column,
@@ -24,7 +25,7 @@ from services.ledger_chain import Entry, append
 from services.ledger_database import Database
 from services.ledger_leases import check_lease
 from services.ledger_tables import canonical_json, fills, orders
-from services.ledger_types import Lease, LedgerConflict
+from services.ledger_types import Lease, LedgerConflict, StoredFill
 from trading.instruments import Side
 from trading.money import ZERO, plain
 from trading.orders import (
@@ -82,6 +83,12 @@ _THAT_ORDER = (orders.c.account == bindparam("of_account")) & (
 )
 _ONE_ORDER = select(*_ORDER_COLUMNS).where(_THAT_ORDER)
 _MOVE_ORDER = update(orders).where(_THAT_ORDER)
+_OF_OUR_ORDER = exists().where(
+    orders.c.account == fills.c.account,
+    orders.c.venue_order_id == fills.c.venue_order_id,
+    orders.c.symbol == fills.c.symbol,
+)
+_IS_OURS = _OF_OUR_ORDER.label("ours")
 _IDS_AT_ONCE = 500  # fewer bound values than any SQLite allows
 
 
@@ -303,6 +310,36 @@ class OrderBooks:
             query = query.where(fills.c.at >= since)
         with self._database.reading() as connection:
             return tuple(_fill(row) for row in connection.execute(query))
+
+    def fills_after(self, account: str, row: int) -> tuple[StoredFill, ...]:
+        """Fills stored after a row (0: all), oldest first."""
+        query = select(fills, _IS_OURS).where(fills.c.account == account, fills.c.id > row)
+        with self._database.reading() as connection:
+            found = connection.execute(query.order_by(fills.c.at, fills.c.id))
+            return tuple(StoredFill(each.id, _fill(each), bool(each.ours)) for each in found)
+
+    def newest_fill(self, account: str, symbol: str) -> Fill | None:
+        """The fill of a symbol that happened last, or None."""
+        query = select(fills).where(fills.c.account == account, fills.c.symbol == symbol)
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(fills.c.at.desc(), fills.c.id.desc()).limit(1)).one_or_none()
+        return None if row is None else _fill(row)
+
+    def count_own_fills(self, account: str, symbol: str, *, since: datetime) -> int:
+        """How many fills of orders of ours happened since a time; a person's trades are not among them."""
+        mine = (fills.c.account == account) & (fills.c.symbol == symbol) & (fills.c.at >= since)
+        query = select(func.count()).select_from(fills).where(mine, _OF_OUR_ORDER)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def has_any_order(self, account: str, venue_order_ids: Collection[str]) -> bool:
+        """Whether one of these orders of the venue is ours."""
+        with self._database.reading() as connection:
+            for chunk in _chunks(sorted(venue_order_ids)):
+                query = select(orders.c.id).where(orders.c.account == account, orders.c.venue_order_id.in_(chunk))
+                if connection.execute(query.limit(1)).first() is not None:
+                    return True
+        return False
 
     def rung_of_order(self, account: str, client_order_id: str) -> str:
         """The rung under which an order was intended. Raises LedgerConflict for an unknown order."""

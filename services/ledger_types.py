@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from trading.orders import Fill
+
 
 class LedgerUnavailable(Exception):
     """The database cannot be read or written now (locked, full disk, gone). Nothing may be sent."""
@@ -51,6 +53,25 @@ class CycleRecord:
     ok: bool
     flow_run_id: str | None
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CycleTally:
+    """What the cycles since a time come to. `newest_read`: the newest that did not end before its time."""
+
+    cycles: int
+    failed: int
+    breaches: tuple[str, ...]
+    newest_read: CycleRecord | None
+
+
+@dataclass(frozen=True)
+class StoredFill:
+    """A fill with its row, which grows in the order of storing, and whether an order of ours made it."""
+
+    row: int
+    fill: Fill
+    ours: bool
 
 
 @dataclass(frozen=True)

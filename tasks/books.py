@@ -38,7 +38,8 @@ async def close_books(
     ledger, now, instrument = session.ledger, session.clock.now(), market.instrument
     standing = None
     if market.price is not None:
-        standing = account_standing(ledger, books.account, instrument, market.price, now)
+        desk = session.paper_desk if books.account == session.paper_desk.account else session.desk
+        standing = await account_standing(desk, instrument, market.price, now)
         ledger.record_equity(books.account, instrument.quote, standing.equity, now)
     rung = ledger.rung(session.account, session.symbol)
     refused = decision.verdict if isinstance(decision.verdict, Refused) else None

@@ -31,7 +31,11 @@ async def reconcile_account(exchange: ExchangeName) -> Reconciliation:
     """Take back what still rests from the cycle before, then make the ledger agree with the venue."""
     session = trading_session(exchange)
     record = session.ledger.rung(session.account, session.symbol)
-    return await settle(session.desk_for(record.rung if record else None), session.symbol)
+    desk = session.desk_for(record.rung if record else None)
+    if desk is not session.desk and session.ledger.in_flight(session.desk.account):
+        # The rung went down to paper, and an order at the venue is still open to question: it stays in sight.
+        await settle(session.desk, session.symbol)
+    return await settle(desk, session.symbol)
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)

@@ -1,5 +1,6 @@
 """Decide what to do in one cycle: strategy, sizing, risk. The rules live in trading/; here they get their facts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName, RiskSettings
+from execution.books import COLLATERAL
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
@@ -16,11 +18,11 @@ from services.ledger import Ledger
 from tasks.market import MarketView
 from tasks.session import TradingSession, trading_session
 from trading.identifiers import client_order_id
-from trading.instruments import Instrument
+from trading.instruments import Instrument, Kind
 from trading.maintenance import maintenance_near
-from trading.market import Candle
+from trading.market import Balance, Candle
 from trading.money import ZERO
-from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown, inventory_of
+from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown
 from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
 from trading.sizing import NoOrder, Target, order_for
 from trading.stages import CHECKS
@@ -60,8 +62,12 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
     if not market.candles or market.price is None:
         return Decision(None, None, "no closed candle to decide on")
     desk = session.desk_for(rung.rung)
-    standing = account_standing(session.ledger, desk.account, market.instrument, market.price, books.at)
-    held = standing.inventory.quantity
+    if books.account != desk.account:
+        return Decision(
+            None, None, f"the rung changed within the cycle: the books read are {books.account}'s"
+        )
+    standing = await account_standing(desk, market.instrument, market.price, books.at)
+    held = held_by_the_bot(standing.inventory, market.instrument, books.balances)
     target = session.strategy(_frame(market.candles), held / rung.max_quantity)
     limits = risk_limits(session.settings.risk, market.instrument.quote)
     execution = session.settings.execution
@@ -77,6 +83,7 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         style=execution.order_style,
         slippage_limit=execution.slippage_limit,
         collateral=collateral,
+        pending=sum((each.remaining * each.side.sign for each in books.open_orders), ZERO),
         max_notional=limits.max_order_notional,
     )
     if isinstance(proposed, NoOrder):
@@ -111,13 +118,13 @@ def risk_facts(
         rung=rung,
         venue_trading=market.status.trading,
         venue_state=market.status.state,
-        data_at=market.book.at if market.book else None,
+        data_at=market.data_at,
         clock_skew_seconds=market.clock_skew_seconds,
         instrument=market.instrument,
         bid=market.bid,
         ask=market.ask,
         free={asset: balance.free for asset, balance in books.balances.items()},
-        position_quantity=standing.inventory.quantity,
+        position_quantity=held_by_the_bot(standing.inventory, market.instrument, books.balances),
         daily_loss=standing.daily_loss,
         drawdown=standing.drawdown,
         orders_last_minute=ledger.count_orders(desk.account, since=now - timedelta(minutes=1)),
@@ -131,20 +138,39 @@ def risk_facts(
     )
 
 
-def account_standing(ledger: Ledger, account: str, instrument: Instrument, price: Decimal, now: datetime) -> Standing:
+async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, now: datetime) -> Standing:
     """What the bot's own trades have made of the account's quote currency, with the base it holds valued at `price`.
 
-    Coins that the account held before are left out: their rise and fall is not the bot's doing.
+    Coins that the account held before, or that a person bought, are left out: their rise and fall is not the bot's.
     """
-    inventory = inventory_of(ledger.fills(account, instrument.symbol), instrument)
-    opening = ledger.opening(account)
-    capital = opening[0].get(instrument.quote, ZERO) if opening else ZERO
-    worth = capital + inventory.profit(price)
+    ledger, account = desk.ledger, desk.account
+    desk.tally.take_in(ledger, account, await desk.exchange.instruments())
+    inventory = desk.tally.inventory(instrument)
+    worth = _capital(ledger, account, instrument) + inventory.profit(price)
     day_begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
     stored = ledger.equity(account, instrument.quote, since=day_begins - timedelta(hours=1))
     history = [EquityPoint(point.at, point.equity) for point in reversed(stored)]
-    peaks = [EquityPoint(point.at, point.peak) for point in stored[:1]]
+    # However long ago it was: a peak is not forgotten over a weekend off.
+    peaks = [EquityPoint(point.at, point.peak) for point in ledger.equity(account, instrument.quote, limit=1)]
     return Standing(inventory, worth, daily_loss(history, now, worth), drawdown(peaks, worth))
+
+
+def _capital(ledger: Ledger, account: str, instrument: Instrument) -> Decimal:
+    """The quote currency that the account began with; for a CFD the collateral, where that is kept apart."""
+    told = ledger.opening(account)
+    opening = told[0] if told is not None else {}
+    own = opening.get(instrument.quote, ZERO)
+    return opening.get(COLLATERAL + instrument.quote, own) if instrument.kind is Kind.PERPETUAL else own
+
+
+def held_by_the_bot(inventory: Inventory, instrument: Instrument, balances: Mapping[str, Balance]) -> Decimal:
+    """The position (signed base) that is the bot's to trade: at a spot pair what its own orders left it with, and never
+    more than the account still holds (a person may have sold it).
+    """
+    if instrument.kind is Kind.PERPETUAL:
+        return inventory.quantity
+    there = balances[instrument.base].total if instrument.base in balances else ZERO
+    return min(inventory.quantity, there)
 
 
 def _frame(candles: tuple[Candle, ...]) -> pandas.DataFrame:

@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName
+from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.errors import Busy
 from tasks.session import trading_session
 from trading.instruments import Instrument
@@ -25,6 +26,7 @@ class MarketView:
     book: OrderBook | None  # None: the venue showed none (halt, maintenance)
     clock_skew_seconds: float | None
     read_at: datetime
+    candle_length: timedelta
 
     @property
     def bid(self) -> Decimal | None:
@@ -33,6 +35,19 @@ class MarketView:
     @property
     def ask(self) -> Decimal | None:
         return self.book.asks[0].price if self.book and self.book.asks else None
+
+    @property
+    def data_at(self) -> datetime | None:
+        """When the older of book and candles was true; None without a book.
+
+        Candles are as good as now until the next one must have closed; bitFlyer's book bears our own time, so that a
+        feed which stands still shows in its candles alone.
+        """
+        if self.book is None:
+            return None
+        if not self.candles:
+            return self.book.at
+        return min(self.book.at, self.candles[-1].opened_at + 2 * self.candle_length)
 
     @property
     def price(self) -> Decimal | None:
@@ -54,7 +69,8 @@ async def read_market(exchange: ExchangeName) -> MarketView:
         _book(exchange, symbol),
         session.clock_skew_seconds(),
     )
-    return MarketView(instrument, status, candles, book, skew, session.clock.now())
+    length = timedelta(seconds=TIMEFRAME_SECONDS[session.settings.data.timeframe])
+    return MarketView(instrument, status, candles, book, skew, session.clock.now(), length)
 
 
 async def _book(exchange: ExchangeName, symbol: str) -> OrderBook | None:

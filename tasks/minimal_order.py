@@ -1,5 +1,6 @@
 """The smallest real order: placed to rest, seen open, cancelled, seen gone, balances as before."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from config.settings import ExchangeName
 from execution.cancel import cancel
 from execution.place import PlacementHeld, place
 from execution.reconcile import Reconciliation, reconcile
+from execution.settle import settle
 from tasks.asking import NotAsExpected, ask, expect
 from tasks.decide import account_standing, risk_facts, risk_limits
 from tasks.market import MarketView, read_market
@@ -28,6 +30,9 @@ from trading.stages import CHECKS, MINIMAL_ORDER
 # Far enough from the market to rest, near enough for every venue's price band: half of our own collar.
 _SHARE_OF_COLLAR = Decimal("0.5")
 _CANCEL_ROUNDS = 5
+_SETTLE_ROUNDS = 3
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,20 @@ async def try_minimal_order(exchange: ExchangeName) -> tuple[Check, ...]:
             if not checks[-1].passed:
                 break
     finally:
-        if placed and placed[-1].state in (State.OPEN, State.PARTIALLY_FILLED, State.CANCEL_SENT):
-            await cancel(here.desk, placed[-1])
+        await _leave_nothing(here)
     return tuple(checks)
+
+
+async def _leave_nothing(here: TradingSession) -> None:
+    """Take back what still rests; an order of unknown outcome is looked for first, as no trader may come after us."""
+    for _ in range(_SETTLE_ROUNDS):
+        if not here.ledger.in_flight(here.desk.account, here.symbol):
+            return
+        await settle(here.desk, here.symbol)
+    if here.ledger.in_flight(here.desk.account, here.symbol):
+        log.critical(
+            "%s: an order may be left in the market: crypto-bot stop --exchange %s", here.name, here.name
+        )
 
 
 async def _prepare(here: TradingSession) -> _Ready:
@@ -113,7 +129,7 @@ async def _prepare(here: TradingSession) -> _Ready:
 async def _send(here: TradingSession, ready: _Ready) -> Order:
     market, intent = ready.market, ready.intent
     now = here.clock.now()
-    standing = account_standing(here.ledger, here.account, market.instrument, market.price or ZERO, now)
+    standing = await account_standing(here.desk, market.instrument, market.price or ZERO, now)
     cap = RungCap(MINIMAL_ORDER, here.symbol, intent.quantity, now + timedelta(minutes=10))
     collateral = await here.collateral(market.instrument)
     facts = risk_facts(here, here.desk, cap, ready.books, market, standing, collateral)

@@ -117,7 +117,7 @@ def expected_balances(
         if instrument.kind is Kind.PERPETUAL:
             before = inventories.get(fill.symbol, Inventory())
             after = inventories[fill.symbol] = book(before, fill, instrument)
-            changes = {instrument.quote: _collateral_change(before, after, fill, instrument)}
+            changes = {instrument.quote: collateral_change(before, after, fill, instrument)}
         else:
             changes = spot_changes(fill, instrument)
         for asset, change in changes.items():
@@ -133,7 +133,8 @@ def spot_changes(fill: Fill, instrument: Instrument) -> dict[str, Decimal]:
     return changes
 
 
-def _collateral_change(before: Inventory, after: Inventory, fill: Fill, instrument: Instrument) -> Decimal:
+def collateral_change(before: Inventory, after: Inventory, fill: Fill, instrument: Instrument) -> Decimal:
+    """What one fill of a perpetual moves in quote: the profit it realised, rounded against us, less its fee."""
     profit = after.realised - before.realised + fill.fee
     profit = floor_to(profit, instrument.quote_step or _SMALLEST_UNIT)
     return profit - fill.fee
