@@ -4,6 +4,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
+from simvenue.amounts import is_whole
+
 DEFAULT_WINDOW_MS = 5_000
 WIDEST_WINDOW_MS = 60_000
 LEAD_MS = 1_000  # a request may come from a clock that runs this much ahead
@@ -53,9 +55,9 @@ class BitbankGate:
         stamp = headers["ACCESS-REQUEST-TIME"]
         # a client that leaves the window header out signs an empty text in its place
         window = headers.get("ACCESS-TIME-WINDOW", "")
-        if not _is_number(stamp):
+        if not is_whole(stamp):
             return BAD_REQUEST_TIME
-        if window and not (_is_number(window) and int(window) <= WIDEST_WINDOW_MS):
+        if window and not (is_whole(window) and int(window) <= WIDEST_WINDOW_MS):
             return BAD_WINDOW
         width_ms = int(window) if window else DEFAULT_WINDOW_MS
         if int(stamp) >= wall_ms + LEAD_MS or wall_ms - int(stamp) > width_ms:
@@ -63,7 +65,7 @@ class BitbankGate:
         return self._judge_signature((stamp + window).encode() + signed, signature)
 
     def _judge_nonce(self, signed: bytes, signature: str, nonce: str) -> int | None:
-        if not _is_number(nonce):
+        if not is_whole(nonce):
             return NO_NONCE
         refusal = self._judge_signature(nonce.encode() + signed, signature)
         if refusal is not None:
@@ -75,9 +77,5 @@ class BitbankGate:
 
     def _judge_signature(self, message: bytes, signature: str) -> int | None:
         expected = hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-        same = hmac.compare_digest(expected.encode(), signature.encode())
+        same = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
         return None if same else AUTHENTICATION_FAILED
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()

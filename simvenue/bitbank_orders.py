@@ -4,10 +4,11 @@ Each takes the parameters and gives the data of the envelope, or raises BitbankR
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from simvenue import bitbank_replies as codes
+from simvenue.amounts import positive
 from simvenue.bitbank_replies import BitbankRefusal, as_whole_number, whole_number
 from simvenue.bitbank_rows import EXPIRES_AFTER_MS, asset_row, order_row, trade_row
 from simvenue.values import AlreadyEnded, Order, OrderRequest, Pair, Rejection
@@ -240,11 +241,8 @@ class BitbankAccount:
 def _amount(value: Any, bad: int) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise BitbankRefusal(bad)
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise BitbankRefusal(bad) from None
-    if not amount.is_finite() or amount <= 0:
+    amount = positive(value)
+    if amount is None:
         raise BitbankRefusal(bad)
     return amount
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from simvenue.amounts import is_whole
+
 URL_NOT_FOUND = 10000
 MALFORMED = 10002
 TOO_FREQUENT = 10009
@@ -49,7 +51,7 @@ def parameters_of(body: bytes) -> dict[str, Any]:
     """Read a JSON object, numbers without loss. Raises BitbankRefusal 10002."""
     try:
         parameters = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-    except ValueError:  # covers bad JSON and bytes that are no UTF-8
+    except (ValueError, RecursionError):  # bad JSON, bytes that are no UTF-8, nesting without end
         raise BitbankRefusal(MALFORMED) from None
     if not isinstance(parameters, dict):
         raise BitbankRefusal(MALFORMED)
@@ -68,7 +70,7 @@ def as_whole_number(value: Any, bad: int) -> int:
     """Read one integer sent as a number or as text. Raises BitbankRefusal(bad)."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and is_whole(value):
         return int(value)
     raise BitbankRefusal(bad)
 

@@ -288,7 +288,7 @@ def _small_order(request: web.Request, body: bytes) -> int:
     try:
         size = Decimal(str(json.loads(body, parse_float=Decimal)["size"]))
         return int(size <= SMALL_SIZE)
-    except (ValueError, TypeError, KeyError, ArithmeticError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         return 0  # no order at all: it will be refused for its form
 
 

@@ -37,7 +37,7 @@ class BitflyerGate:
             return "Invalid timestamp"
         message = f"{stamp}{method}{target}".encode() + body
         expected = hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-        same = hmac.compare_digest(expected.encode(), headers["ACCESS-SIGN"].encode())
+        same = hmac.compare_digest(expected.encode(), headers["ACCESS-SIGN"].encode("utf-8", "surrogateescape"))
         return None if same else "Invalid signature"
 
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from simvenue.amounts import is_whole, positive
 from simvenue.values import Pair
 from simvenue.venue import Venue
 
@@ -74,7 +75,7 @@ def parameters_of(body: bytes) -> dict[str, Any]:
     """Read a JSON object, numbers without loss. Raises BitflyerRefusal."""
     try:
         parameters = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
-    except ValueError:  # covers bad JSON and bytes that are no UTF-8
+    except (ValueError, RecursionError):  # bad JSON, bytes that are no UTF-8, nesting without end
         raise invalid("request body") from None
     if not isinstance(parameters, dict):
         raise invalid("request body")
@@ -97,7 +98,7 @@ def whole_number(parameters: Parameters, name: str) -> int | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and is_whole(value):
         return int(value)
     raise invalid(name)
 
@@ -107,11 +108,8 @@ def amount(parameters: Parameters, name: str) -> Decimal:
     value = parameters.get(name)
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise invalid(name)
-    try:
-        read = Decimal(value)
-    except InvalidOperation:
-        raise invalid(name) from None
-    if not read.is_finite() or read <= 0:
+    read = positive(value)
+    if read is None:
         raise invalid(name)
     return read
 

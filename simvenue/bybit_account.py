@@ -116,8 +116,8 @@ class BybitAccount:
         return {"rows": [_coin_facts(name) for name in names if wanted in (None, name)]}
 
     def fee_rates(self, params: Params) -> dict[str, Any]:
-        """State the rates that fills are charged at."""
-        word = category(params)
+        """State the rates that fills are charged at; without a category the contracts' (as ccxt asks)."""
+        word = category({"category": "linear"} | dict(params))
         rows = [
             {
                 "symbol": pair.venue_symbol,

@@ -15,7 +15,7 @@ from simvenue.bybit_protocol import (
     whole_number,
 )
 from simvenue.calendar_bars import DAY_MS, first_of_month, grouped, monday, turnover
-from simvenue.venue import Bar, Market, Pair, Venue, plain
+from simvenue.venue import Bar, Market, Pair, Trade, Venue, plain
 
 MINUTES = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")
 CALENDAR = {"W": monday, "M": first_of_month}
@@ -37,6 +37,7 @@ class BybitMarket:
             ("GET", "/v5/market/tickers"): self.tickers,
             ("GET", "/v5/market/orderbook"): self.order_book,
             ("GET", "/v5/market/kline"): self.kline,
+            ("GET", "/v5/market/recent-trade"): self.recent_trades,
         }
 
     def server_time(self, params: Params) -> dict[str, Any]:
@@ -92,6 +93,16 @@ class BybitMarket:
             "symbol": pair.venue_symbol,
             "list": [_candle(bar) for bar in reversed(bars)],
         }
+
+    def recent_trades(self, params: Params) -> dict[str, Any]:
+        """Give the public tape, newest first: at most 60 prints of a spot pair, 1000 of a contract."""
+        word = category(params)
+        if "symbol" not in params:
+            raise Refusal(BAD_PARAMETER, "params error: symbol is required")
+        pair = self._pair(word, params)
+        limit = page_size(params, 60, 60) if word == "spot" else page_size(params, 500, 1000)
+        rows = [_print(trade, pair) for trade in self._venue.market(pair.symbol).trades(limit)]
+        return {"category": word, "list": rows}
 
     def _bars(self, market: Market, interval: str, start: int | None, end: int | None, limit: int) -> list[Bar]:
         if interval in CALENDAR:
@@ -161,6 +172,20 @@ def _or_empty(amount: Decimal | None) -> str:
 def _candle(bar: Bar) -> list[str]:
     prices = (bar.open, bar.high, bar.low, bar.close, bar.volume, turnover(bar))
     return [str(bar.open_ms), *(plain(amount) for amount in prices)]
+
+
+def _print(trade: Trade, pair: Pair) -> dict[str, Any]:
+    return {
+        "execId": str(trade.id),
+        "symbol": pair.venue_symbol,
+        "price": plain(trade.price),
+        "size": plain(trade.size),
+        "side": trade.side.capitalize(),
+        "time": str(trade.at),
+        "isBlockTrade": False,
+        "isRPITrade": False,
+        "seq": str(trade.id),
+    }
 
 
 def _instrument(pair: Pair) -> dict[str, Any]:

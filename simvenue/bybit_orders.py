@@ -170,11 +170,14 @@ class BybitOrders:
                 continue
             if params.get("symbol") not in (None, pair.venue_symbol):
                 continue
-            rows.append((fill.number, execution_row(fill, pair, self._left_after(fill))))
+            rows.append((fill.number, fill))
         if params.get("execType") not in (None, "Trade"):
             rows = []
         page, cursor = one_page(rows, params, 50, 100)
-        return {"category": word, "list": page, "nextPageCursor": cursor}
+        return {"category": word, "list": [self._execution(fill) for fill in page], "nextPageCursor": cursor}
+
+    def _execution(self, fill: Fill) -> dict[str, Any]:
+        return execution_row(fill, self._pairs[fill.order.symbol], self._left_after(fill))
 
     def _tradable(self, params: Params) -> Pair:
         word = category(params)
@@ -251,11 +254,12 @@ class BybitOrders:
             if not self._matches(order, word, params) or not _names(order, params):
                 continue
             if wanted is None or order_status(order, pair) == wanted:
-                rows.append((order.number, order_row(order, pair)))
+                rows.append((order.number, order))
         if _order_filter(params) != "Order":
             rows = []
         page, cursor = one_page(rows, params, 20, 50)
-        return {"category": word, "list": page, "nextPageCursor": cursor}
+        listed = [order_row(order, self._pairs[order.symbol]) for order in page]
+        return {"category": word, "list": listed, "nextPageCursor": cursor}
 
     def _matches(self, order: Order, word: str, params: Params) -> bool:
         pair = self._pairs[order.symbol]

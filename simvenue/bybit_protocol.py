@@ -4,12 +4,15 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
+from simvenue.amounts import is_whole
+
 Params = Mapping[str, str]
+T = TypeVar("T")
 Call = Callable[[Params], dict[str, Any]]
 
 DEFAULT_WINDOW_MS = 5_000
@@ -43,7 +46,7 @@ def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api
     window = headers.get("X-BAPI-RECV-WINDOW", "")
     if headers.get("X-BAPI-API-KEY", "") != api_key:
         raise Refusal(BAD_KEY, "API key is invalid.")
-    if not _is_number(stamp) or (window and not _is_number(window)):
+    if not is_whole(stamp) or (window and not is_whole(window)):
         raise Refusal(OUTSIDE_WINDOW, "invalid request, please check your timestamp or recv_window param")
     width_ms = int(window) if window else DEFAULT_WINDOW_MS
     if not wall_ms - width_ms <= int(stamp) < wall_ms + LEAD_MS:
@@ -54,7 +57,8 @@ def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api
         )
     message = f"{stamp}{api_key}{window}".encode() + signed
     expected = hmac.new(api_secret.encode(), message, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected.encode(), headers.get("X-BAPI-SIGN", "").encode()):
+    sign = headers.get("X-BAPI-SIGN", "").encode("utf-8", "surrogateescape")
+    if not hmac.compare_digest(expected.encode(), sign):
         raise Refusal(BAD_SIGNATURE, "error sign! please check your API secret and the text that you sign")
 
 
@@ -71,7 +75,7 @@ def read_params(request: web.Request, body: bytes) -> dict[str, str]:
     try:
         # numbers stay as they were written: money is never a float
         document = json.loads(body or b"{}", parse_float=str, parse_int=str)
-    except ValueError:
+    except (ValueError, RecursionError):  # bad JSON, bytes that are no UTF-8, nesting without end
         raise Refusal(BAD_PARAMETER, "params error: the body is not JSON") from None
     if not isinstance(document, dict):
         raise Refusal(BAD_PARAMETER, "params error: the body is not an object")
@@ -99,7 +103,7 @@ def whole_number(params: Params, name: str, default: int | None = None) -> int |
     text = params.get(name)
     if text is None:
         return default
-    if not _is_number(text):
+    if not is_whole(text):
         raise Refusal(BAD_PARAMETER, f"params error: {name} is invalid")
     return int(text)
 
@@ -112,9 +116,7 @@ def page_size(params: Params, default: int, largest: int) -> int:
     return limit
 
 
-def one_page(
-    rows: list[tuple[int, dict[str, Any]]], params: Params, default: int, largest: int
-) -> tuple[list[dict[str, Any]], str]:
+def one_page(rows: list[tuple[int, T]], params: Params, default: int, largest: int) -> tuple[list[T], str]:
     """Cut a page out of (mark, row) pairs, highest mark first; give it with the next one's cursor, or "".
 
     A cursor names the last row served, percent-encoded as the venue writes it; an encoded and a decoded one
@@ -123,7 +125,7 @@ def one_page(
     limit = page_size(params, default, largest)
     if cursor := params.get("cursor"):
         mark = unquote(cursor).partition(":")[0]
-        if not _is_number(mark):
+        if not is_whole(mark):
             raise Refusal(BAD_PARAMETER, "params error: cursor is invalid")
         rows = [(number, row) for number, row in rows if number < int(mark)]
     page = rows[:limit]
@@ -135,7 +137,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()

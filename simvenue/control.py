@@ -7,11 +7,12 @@ Its calls are not requests of the venue: they are neither counted nor limited.
 
 import json
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from simvenue.amounts import read_amount
 from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
 from simvenue.venue import Venue
 
@@ -185,6 +186,8 @@ async def _answer(request: web.Request, act: Callable[[dict[str, Any]], dict[str
         return web.json_response(act(asked))
     except KeyError as missing:
         return _refused(400, f"{missing.args[0]} is missing")
+    except RecursionError:
+        return _refused(400, "the JSON is nested too deeply")
     except (ValueError, Rejection) as error:
         return _refused(400, str(error))
 
@@ -192,12 +195,9 @@ async def _answer(request: web.Request, act: Callable[[dict[str, Any]], dict[str
 def _amount(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError(f"an amount is a string, not {value!r}")
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is not an amount") from None
-    if not amount.is_finite():
-        raise ValueError(f"{value!r} is not an amount")
+    amount = read_amount(value)
+    if amount is None:
+        raise ValueError(f"{str(value)[:40]!r} is not an amount")
     return amount
 
 

@@ -19,7 +19,7 @@ from simvenue.okcoinjp_protocol import (
     one_page,
     whole_number,
 )
-from simvenue.okcoinjp_rows import STATES, fill_row, order_row, order_type
+from simvenue.okcoinjp_rows import STATES, bill_id, fill_row, order_row, order_type
 from simvenue.venue import AlreadyEnded, Fill, Level, Order, OrderRequest, Pair, Rejection, Venue
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
@@ -264,9 +264,9 @@ class OkcoinjpOrders:
                 and params.get("instId") in (None, pair.venue_symbol)
                 and params.get("ordId") in (None, fill.order.id)
             ):
-                row = fill_row(fill, pair)
-                rows.append((int(row["billId"]), row))
-        return one_page(rows if _wants_spot(params) else [], params)
+                rows.append((bill_id(fill, 0), fill))
+        page = one_page(rows if _wants_spot(params) else [], params)
+        return [fill_row(fill, self._pairs[fill.order.symbol]) for fill in page]
 
     def _row(self, order: Order) -> dict[str, Any]:
         fills: list[Fill] = self._venue.fills_of(order)

@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from simvenue.amounts import is_whole
+
 Params = Mapping[str, str]
 Call = Callable[[Params], list[Any]]
 Action = Callable[[Params], dict[str, str]]
@@ -52,11 +54,11 @@ def check_signature(
         raise Refusal(EXPIRED, "Timestamp request expired", 401)
     if key != api_key:
         raise Refusal("50119", "API key doesn't exist")
-    if not hmac.compare_digest(phrase.encode(), passphrase.encode()):
+    if not hmac.compare_digest(phrase.encode("utf-8", "surrogateescape"), passphrase.encode()):
         raise Refusal("50105", "Request header OK-ACCESS-PASSPHRASE incorrect", 401)
     message = f"{stamp}{request.method}{request.raw_path}".encode() + body
     expected = base64.b64encode(hmac.new(api_secret.encode(), message, hashlib.sha256).digest())
-    if not hmac.compare_digest(expected, sign.encode()):
+    if not hmac.compare_digest(expected, sign.encode("utf-8", "surrogateescape")):
         raise Refusal("50113", "Invalid Sign", 401)
 
 
@@ -68,7 +70,7 @@ def read_params(request: web.Request, body: bytes) -> list[dict[str, str]]:
     try:
         # numbers stay as they were written: money is never a float
         document = json.loads(body or b"{}", parse_float=str, parse_int=str)
-    except ValueError:
+    except (ValueError, RecursionError):  # bad JSON, bytes that are no UTF-8, nesting without end
         raise Refusal("50002", "Body data JSON format error", 400) from None
     items = document if isinstance(document, list) else [document]
     if not all(isinstance(item, dict) for item in items):
@@ -102,7 +104,7 @@ def whole_number(params: Params, name: str) -> int | None:
     text = params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not is_whole(text):
         raise Refusal(BAD_PARAMETER, f"Parameter {name} error", 400)
     return int(text)
 

@@ -127,6 +127,13 @@ async def test_the_thirty_first_resting_order_is_refused_and_thirty_go_in_one_ca
     assert len((await post(session, venue, "/v1/user/spot/cancel_orders", rest))["data"]["orders"]) == 1
 
 
+async def test_the_pace_that_ccxt_keeps_is_never_refused(session: aiohttp.ClientSession, venue: RunningVenue) -> None:
+    for _ in range(14):  # seven of them lie within 996 ms
+        reply = await post(session, venue, "/v1/user/spot/cancel_order", {"pair": "btc_jpy", "order_id": 5})
+        assert reply["data"]["code"] == 50009
+        venue.advance(166)
+
+
 async def test_the_seventh_update_and_the_eleventh_query_of_a_second_are_refused(
     venue: RunningVenue, session: aiohttp.ClientSession
 ) -> None:

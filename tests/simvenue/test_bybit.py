@@ -101,7 +101,20 @@ async def test_ccxt_reads_the_market(exchange: ccxt.bybit) -> None:
     assert abs(await exchange.fetch_time() - time.time() * 1000) < 5_000
 
 
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT"])
+async def test_ccxt_reads_the_public_tape(exchange: ccxt.bybit, symbol: str) -> None:
+    trades = await exchange.fetch_trades(symbol, limit=40)
+    ticker = await exchange.fetch_ticker(symbol)
+
+    assert len(trades) == 40
+    assert [trade["timestamp"] for trade in trades] == sorted(trade["timestamp"] for trade in trades)
+    assert trades[-1]["price"] == ticker["last"]
+    assert {trade["side"] for trade in trades} == {"buy", "sell"}
+
+
 async def test_ccxt_reads_the_rates_at_which_fills_are_charged(exchange: ccxt.bybit) -> None:
+    every = await exchange.fetch_trading_fees()
+    assert every["BTC/USDT:USDT"]["taker"] == 0.00055
     spot = await exchange.fetch_trading_fee("BTC/USDT")
     contract = await exchange.fetch_trading_fee("BTC/USDT:USDT")
     assert (spot["taker"], spot["maker"]) == (0.001, 0.001)
