@@ -280,10 +280,20 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
     from exchanges.errors import VenueError
     from execution.hold import AccountHeld
     from execution.latch import KillSwitchSet
+    from services.clock import ClockGone
     from services.ledger import LeaseLost, LedgerConflict, LedgerUnavailable
     from trading.checks import CheckFailed
 
-    known = (VenueError, AccountHeld, KillSwitchSet, LeaseLost, LedgerConflict, LedgerUnavailable, CheckFailed)
+    known = (
+        VenueError,
+        ClockGone,
+        AccountHeld,
+        KillSwitchSet,
+        LeaseLost,
+        LedgerConflict,
+        LedgerUnavailable,
+        CheckFailed,
+    )
     return (str(error), 1) if isinstance(error, known) else None
 
 

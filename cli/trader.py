@@ -85,8 +85,10 @@ async def run_cycles(
     is logged and counted, and the next one reconciles first. While the Prefect API is away no cycle runs, so nothing
     new is placed; resting orders are taken back and the ledger is kept in step.
     """
-    from flows.ramp_up import ramp_up
-    from tasks.ladder import rung_is_due
+    import httpx  # what Prefect's client speaks through
+
+    from exchanges.errors import VenueError
+    from services.ledger import LedgerUnavailable
 
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
@@ -95,23 +97,37 @@ async def run_cycles(
             await _until_next(here, stop, pace)
             if stop.is_set():  # it ended the sleep: nothing new is begun
                 break
-        if api_is_up(api):
-            report = await _one_cycle(here, stop)
-            if report is not None:
-                told(report)
-        else:
-            await _without_prefect(here)
         done += 1
-        judged = done % here.settings.ladder.review_cycles == 0 and not stop.is_set() and api_is_up(api)
-        if judged and rung_is_due(here):
-            await ramp_up(here.name)
+        try:
+            if api_is_up(api):
+                judged = done % here.settings.ladder.review_cycles == 0
+                await _cycle_and_review(here, stop, told, judged=judged)
+            else:
+                await _without_prefect(here)
+        except httpx.HTTPError as error:
+            # The API went away in the middle. What was begun is in the ledger, whatever Prefect knows of it.
+            log.warning("%s: %s", here.name, error)
+            await _without_prefect(here)
+        except (VenueError, LedgerUnavailable) as error:
+            log.error("%s: the cycle failed, the next one reconciles first: %s", here.name, error)
+
+
+async def _cycle_and_review(
+    here: "TradingSession", stop: asyncio.Event, told: Callable[[CycleReport], None], *, judged: bool
+) -> None:
+    from flows.ramp_up import ramp_up
+    from tasks.ladder import rung_is_due
+
+    report = await _one_cycle(here, stop)
+    if report is not None:
+        told(report)
+    if judged and not stop.is_set() and rung_is_due(here):
+        await ramp_up(here.name)
 
 
 async def _one_cycle(here: "TradingSession", stop: asyncio.Event) -> CycleReport | None:
     """One cycle as a flow run; a stop lets it finish for a moment, then cancels it (a placement is seen through)."""
-    from exchanges.errors import VenueError
     from flows.trading_cycle import trading_cycle
-    from services.ledger import LedgerUnavailable
 
     cycle = asyncio.ensure_future(trading_cycle(here.name, cycle_id(here.clock.now())))
     stopped = asyncio.ensure_future(stop.wait())
@@ -126,16 +142,18 @@ async def _one_cycle(here: "TradingSession", stop: asyncio.Event) -> CycleReport
         if stop.is_set():
             return None
         raise
-    except (VenueError, LedgerUnavailable) as error:
-        log.error("%s: the cycle failed, the next one reconciles first: %s", here.name, error)
-        return None
 
 
 async def _without_prefect(here: "TradingSession") -> None:
+    from exchanges.errors import VenueError
     from execution.settle import settle
+    from services.ledger import LedgerUnavailable
 
     log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
-    await settle(here.desk, here.symbol)
+    try:
+        await settle(here.desk, here.symbol)
+    except (VenueError, LedgerUnavailable) as error:
+        log.error("%s: the books could not be settled: %s", here.name, error)
 
 
 async def _until_next(here: "TradingSession", stop: asyncio.Event, pace: float) -> None:
@@ -146,7 +164,9 @@ async def _until_next(here: "TradingSession", stop: asyncio.Event, pace: float) 
     await asyncio.wait({sleeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
     for each in (sleeping, stopped):
         each.cancel()
-    await asyncio.gather(sleeping, stopped, return_exceptions=True)
+    slept, _ = await asyncio.gather(sleeping, stopped, return_exceptions=True)
+    if isinstance(slept, Exception):
+        raise slept
 
 
 async def leave(here: "TradingSession") -> "StopReport":

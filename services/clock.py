@@ -18,7 +18,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return when `seconds` of market time have passed."""
+        """Return when `seconds` of market time have passed. Raises ClockGone."""
         ...
 
 
@@ -30,6 +30,10 @@ class WallClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+class ClockGone(Exception):
+    """The simulated venue whose clock is followed does not answer: market time stands still."""
 
 
 class MarketClock:
@@ -61,10 +65,14 @@ class MarketClock:
             await asyncio.sleep(max(0.0, seconds))
             return
         body = {"advance_ms": max(0, round(seconds * 1000))}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{self._control_url}/clock", json=body) as reply,
-        ):
-            reply.raise_for_status()
-            # replies to two sleepers may arrive in the other order: market time never goes back
-            self._now_ms = max(self._now_ms, int((await reply.json())["now_ms"]))
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(f"{self._control_url}/clock", json=body) as reply,
+            ):
+                reply.raise_for_status()
+                told = await reply.json()
+        except aiohttp.ClientError as error:
+            raise ClockGone(f"the simulated venue at {self._control_url} is gone ({type(error).__name__})") from error
+        # replies to two sleepers may arrive in the other order: market time never goes back
+        self._now_ms = max(self._now_ms, int(told["now_ms"]))
