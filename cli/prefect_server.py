@@ -8,6 +8,7 @@ transaction begins IMMEDIATE. Prefect begins them DEFERRED; two that read before
 
 import contextlib
 import http.client
+import logging
 import os
 import signal
 import socket
@@ -35,6 +36,12 @@ SERVER_ENVIRONMENT = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "2",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+}
+
+# A trader whose API is away takes its orders back: Prefect's client may not keep it waiting for a minute before that.
+_CLIENT_ENVIRONMENT = {
+    "PREFECT_CLIENT_MAX_RETRIES": "2",  # after 2 and 4 seconds
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 
 
@@ -130,6 +137,9 @@ def prefect_api(home: Path) -> Iterator[str]:
     Yields its address. Raises ConfigurationError when PREFECT_API_URL does not answer.
     """
     refuse_absent_api()
+    logging.raiseExceptions = False  # Prefect's log worker prints to stderr when the API is away; we say it ourselves
+    for name, value in _CLIENT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     named = os.environ.get("PREFECT_API_URL")
     if named:
         yield named

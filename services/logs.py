@@ -30,6 +30,15 @@ _DOTS = "••••"
 _TALKATIVE = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "urllib3")
 
 
+_TOLD_ELSEWHERE = (
+    "prefect.flow_runs",
+    "prefect.task_runs",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.events",  # one warning for each event while the API is away
+)
+
+
 class Mask:
     """Replaces every known secret text, in its raw, URL-encoded and escaped forms."""
 
@@ -114,7 +123,7 @@ def _worth_the_console(record: logging.LogRecord) -> bool:
     """A flow run says ten lines about itself, a failed one a traceback: its page in the UI and the file keep them. The
     terminal hears of a failure from whoever started the run.
     """
-    if record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "prefect.flow_engine", "prefect.task_engine")):
+    if record.name.startswith(_TOLD_ELSEWHERE):
         return False
     return record.levelno >= logging.WARNING or not record.name.startswith("prefect")
 
