@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _LET_FINISH_SECONDS = 3.0
 
 
@@ -85,10 +88,8 @@ async def run_cycles(
     is logged and counted, and the next one reconciles first. While the Prefect API is away no cycle runs, so nothing
     new is placed; resting orders are taken back and the ledger is kept in step.
     """
-    import httpx  # what Prefect's client speaks through
-
-    from exchanges.errors import VenueError
-    from services.ledger import LedgerUnavailable
+    from execution.settle import settle
+    from flows.trading_cycle import trading_cycle
 
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
@@ -98,75 +99,88 @@ async def run_cycles(
             if stop.is_set():  # it ended the sleep: nothing new is begun
                 break
         done += 1
-        try:
-            if api_is_up(api):
-                judged = done % here.settings.ladder.review_cycles == 0
-                await _cycle_and_review(here, stop, told, judged=judged)
-            else:
-                await _without_prefect(here)
-        except httpx.HTTPError as error:
-            # The API went away in the middle. What was begun is in the ledger, whatever Prefect knows of it.
-            log.warning("%s: %s", here.name, error)
-            await _without_prefect(here)
-        except (VenueError, LedgerUnavailable) as error:
-            log.error("%s: the cycle failed, the next one reconciles first: %s", here.name, error)
+        if api_is_up(api):
+            named = cycle_id(here.clock.now(), pace)
+            report = await _kept_going(here, stop, api, f"cycle {named}", trading_cycle(here.name, named))
+            if report is not None:
+                told(report)
+            if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
+                await _kept_going(here, stop, api, "the review of the rung", _review(here))
+        if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle
+            log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
+            await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
 
-async def _cycle_and_review(
-    here: "TradingSession", stop: asyncio.Event, told: Callable[[CycleReport], None], *, judged: bool
-) -> None:
+async def _review(here: "TradingSession") -> None:
     from flows.ramp_up import ramp_up
     from tasks.ladder import rung_is_due
 
-    report = await _one_cycle(here, stop)
-    if report is not None:
-        told(report)
-    if judged and not stop.is_set() and rung_is_due(here):
+    if rung_is_due(here):
         await ramp_up(here.name)
 
 
-async def _one_cycle(here: "TradingSession", stop: asyncio.Event) -> CycleReport | None:
-    """One cycle as a flow run; a stop lets it finish for a moment, then cancels it (a placement is seen through)."""
-    from flows.trading_cycle import trading_cycle
+async def _kept_going(
+    here: "TradingSession", stop: asyncio.Event, api: str, doing: str, work: Coroutine[Any, Any, T]
+) -> T | None:
+    """Await a part of the trader's work. What fails is logged, and the next cycle reconciles first: a trader that dies
+    looks after nothing. Raises AccountHeld and LeaseLost (another trades the account now), ClockGone.
+    """
+    from exchanges.errors import VenueError
+    from execution.hold import AccountHeld
+    from services.clock import ClockGone
+    from services.ledger import LeaseLost, LedgerUnavailable
 
-    cycle = asyncio.ensure_future(trading_cycle(here.name, cycle_id(here.clock.now())))
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({cycle, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not cycle.done():
-        await asyncio.wait({cycle}, timeout=_LET_FINISH_SECONDS)
-        cycle.cancel()
-    stopped.cancel()
     try:
-        return await cycle
+        return await _unless_stopped(stop, work)
+    except (AccountHeld, LeaseLost, ClockGone):
+        raise
+    except (VenueError, LedgerUnavailable) as error:
+        log.error("%s: %s failed, the next cycle reconciles first: %s", here.name, doing, error)
+    except Exception as error:
+        if api_is_up(api):
+            log.exception("%s: %s failed, the next cycle reconciles first", here.name, doing)
+        else:
+            log.error("%s: the Prefect API went away during %s: %s", here.name, doing, error)
+    return None
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await `work`; a stop lets it finish for a moment, then cancels it (a placement is seen through): None."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=_LET_FINISH_SECONDS)
+    finally:
+        # Also where the account was lost, which cancels us: no cycle goes on behind a trader that has ended.
+        stopped.cancel()
+        task.cancel()
+        await asyncio.wait({task})
+    try:
+        return task.result()
     except asyncio.CancelledError:
         if stop.is_set():
             return None
         raise
 
 
-async def _without_prefect(here: "TradingSession") -> None:
-    from exchanges.errors import VenueError
-    from execution.settle import settle
-    from services.ledger import LedgerUnavailable
-
-    log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
-    try:
-        await settle(here.desk, here.symbol)
-    except (VenueError, LedgerUnavailable) as error:
-        log.error("%s: the books could not be settled: %s", here.name, error)
-
-
 async def _until_next(here: "TradingSession", stop: asyncio.Event, pace: float) -> None:
-    """Sleep to the next boundary in market time; on the wall clock a stop ends the sleep."""
-    left = pace - here.clock.now().timestamp() % pace
-    sleeping = asyncio.ensure_future(here.clock.sleep(left))
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({sleeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    for each in (sleeping, stopped):
-        each.cancel()
-    slept, _ = await asyncio.gather(sleeping, stopped, return_exceptions=True)
-    if isinstance(slept, Exception):
-        raise slept
+    """Sleep to the next boundary in market time; on the wall clock a stop ends the sleep.
+
+    A sleep may end a moment early by the wall; the boundary is waited for, or two cycles would bear one name.
+    """
+    step = timedelta(seconds=pace)
+    boundary = _EPOCH + ((here.clock.now() - _EPOCH) // step + 1) * step
+    while not stop.is_set() and timedelta(0) < (left := boundary - here.clock.now()) <= step:
+        sleeping = asyncio.ensure_future(here.clock.sleep(left.total_seconds()))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({sleeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (sleeping, stopped):
+            each.cancel()
+        slept, _ = await asyncio.gather(sleeping, stopped, return_exceptions=True)
+        if isinstance(slept, Exception):
+            raise slept
 
 
 async def leave(here: "TradingSession") -> "StopReport":
@@ -184,9 +198,13 @@ async def leave(here: "TradingSession") -> "StopReport":
     return await stop_all([target], here.ledger, here.clock, by="trader", reason="the trader ended", latch=False)
 
 
-def cycle_id(now: datetime) -> str:
-    """Name a cycle by its minute of market time: run twice, it makes the same client order id."""
-    return f"{now:%Y-%m-%dT%H:%M}Z"
+def cycle_id(now: datetime, pace_seconds: float) -> str:
+    """Name a cycle by its minute of market time, or by its part of the minute where cycles are shorter: run twice, it
+    makes the same client order id.
+    """
+    step = timedelta(seconds=min(pace_seconds, 60.0))
+    began = _EPOCH + (now - _EPOCH) // step * step
+    return f"{began:%Y-%m-%dT%H:%M}Z" if pace_seconds >= 60 else f"{began:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def _say(report: CycleReport) -> None:
