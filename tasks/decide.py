@@ -63,9 +63,7 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         return Decision(None, None, "no closed candle to decide on")
     desk = session.desk_for(rung.rung)
     if books.account != desk.account:
-        return Decision(
-            None, None, f"the rung changed within the cycle: the books read are {books.account}'s"
-        )
+        return Decision(None, None, f"the rung changed within the cycle: the books read are {books.account}'s")
     standing = await account_standing(desk, market.instrument, market.price, books.at)
     held = held_by_the_bot(standing.inventory, market.instrument, books.balances)
     target = session.strategy(_frame(market.candles), held / rung.max_quantity)

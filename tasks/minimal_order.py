@@ -91,9 +91,7 @@ async def _leave_nothing(here: TradingSession) -> None:
             return
         await settle(here.desk, here.symbol)
     if here.ledger.in_flight(here.desk.account, here.symbol):
-        log.critical(
-            "%s: an order may be left in the market: crypto-bot stop --exchange %s", here.name, here.name
-        )
+        log.critical("%s: an order may be left in the market: crypto-bot stop --exchange %s", here.name, here.name)
 
 
 async def _prepare(here: TradingSession) -> _Ready:
