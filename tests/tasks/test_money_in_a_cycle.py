@@ -1,0 +1,255 @@
+"""The doorways to the order path: whose account, whose coins, whose orders and whose evidence a cycle goes by."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pandas
+import pytest
+
+from config.loader import load_settings
+from config.settings import Settings
+from execution.desk import Desk
+from execution.paper import PaperExchange
+from execution.place import place
+from services.ledger import CycleRecord, Ledger, RungRecord
+from tasks import session as sessions
+from tasks.carry_out import reconcile_account
+from tasks.decide import account_standing, decide
+from tasks.ladder import _evidence, review_rung
+from tasks.market import MarketView
+from tasks.minimal_order import try_minimal_order
+from tasks.session import TradingSession
+from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT, ScriptedVenue, SteppedClock, an_intent, instrument
+from trading.instruments import Side
+from trading.market import Candle, VenueStatus
+from trading.orders import State
+from trading.risk import Approved, Refused
+from trading.sizing import Target
+
+NAME = "bitbank"
+
+
+class Room:
+    """A trading session of real parts at a scripted venue, as the cycle's tasks find it."""
+
+    def __init__(self, home: Path, symbol: str = SPOT) -> None:
+        self.clock = SteppedClock()
+        self.venue = ScriptedVenue(self.clock, name=NAME)
+        self.symbol = symbol
+        self.wanted = Decimal(0)
+        settings = load_settings(environ={}, overrides=[f"home={home}", f"exchanges.{NAME}.symbol={symbol}"])
+        self.ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+        on_paper = f"{NAME}:paper"
+        paper = PaperExchange(self.venue, self.ledger, on_paper, {"JPY": Decimal(5_000_000)})
+        self.here = TradingSession(
+            NAME,
+            settings,
+            self.ledger,
+            self.clock,
+            self._desk(NAME, self.venue, settings, home),
+            self._desk(on_paper, paper, settings, home),
+            self._strategy,
+        )
+
+    def _desk(self, account: str, exchange: object, settings: Settings, home: Path) -> Desk:
+        lease = self.ledger.take_lease(account, "test", BEGIN, 3600)
+        return Desk(account, exchange, self.ledger, self.clock, lease, settings.execution, home=home)  # type: ignore[arg-type]
+
+    def _strategy(self, candles: pandas.DataFrame, position: Decimal) -> Target:
+        return Target(self.wanted, "a test")
+
+    def certify(self, rung: str, quantity: str = "0.01", days: int = 30) -> None:
+        now = self.clock.now()
+        self.ledger.issue_rung(
+            RungRecord(NAME, self.symbol, rung, Decimal(quantity), {}, "a test", now, now + timedelta(days=days))
+        )
+
+    async def market(self, candle_age: timedelta = timedelta(seconds=60)) -> MarketView:
+        book = await self.venue.order_book(self.symbol)
+        opened = self.clock.now() - candle_age
+        candle = Candle(opened, PRICE, PRICE, PRICE, PRICE, Decimal(1))
+        now = self.clock.now()
+        told = instrument(self.symbol, NAME)
+        return MarketView(told, VenueStatus(True, "NORMAL"), (candle,), book, None, now, timedelta(minutes=1))
+
+    async def trade_by_hand(self, quantity: str, side: Side = Side.BUY) -> None:
+        await self.clock.sleep(60)
+        number = self.venue.by_hand(quantity, self.symbol)
+        self.venue.booked[number].told = replace(self.venue.booked[number].told, side=side)
+        self.venue.fill(number)
+
+    async def buy(self, name: str = "one", quantity: str = "0.002") -> None:
+        await self.clock.sleep(60)
+        self.venue.placing.append("fill")
+        intent = an_intent(name, quantity=quantity, symbol=self.symbol)
+        await place(self.here.desk, Approved(intent, "ramp_100"), cycle_id=None, known_ids=frozenset())
+
+    def cycle(self, number: int, *, account: str = NAME, **told: object) -> None:
+        at = BEGIN + timedelta(seconds=number)
+        report = {"breach": "", "discrepancies": [], "error": "", **told}
+        ok = not (report["discrepancies"] or report["error"])
+        self.ledger.record_cycle(CycleRecord(f"c{number}", account, self.symbol, "", at, at, ok, None, report))
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Iterator[Callable[..., Room]]:
+    made: list[Room] = []
+
+    def make(symbol: str = SPOT) -> Room:
+        made.append(Room(tmp_path, symbol))
+        sessions._traders[NAME] = made[-1].here
+        return made[-1]
+
+    yield make
+    sessions._traders.pop(NAME, None)
+    for room in made:
+        room.ledger.close()
+
+
+@pytest.fixture
+def room(rooms: Callable[..., Room]) -> Room:
+    return rooms()
+
+
+async def decided(room: Room, name: str = "c1") -> object:
+    return (await decide.fn(NAME, name, await reconcile_account.fn(NAME), await room.market())).verdict
+
+
+async def test_coins_that_a_person_bought_are_never_sold(room: Room) -> None:
+    room.certify("ramp_100")
+    await reconcile_account.fn(NAME)
+    await room.buy()
+    await reconcile_account.fn(NAME)
+    await room.trade_by_hand("0.05")
+    verdict = await decided(room)  # the strategy wants nothing: sell
+    assert isinstance(verdict, Approved)
+    assert (verdict.intent.side, verdict.intent.quantity) == (Side.SELL, Decimal("0.002"))
+
+
+async def test_what_a_person_sold_out_of_the_account_is_no_longer_held(room: Room) -> None:
+    room.venue.totals["BTC"] = Decimal(0)
+    room.certify("ramp_100")
+    await reconcile_account.fn(NAME)
+    await room.buy()
+    await reconcile_account.fn(NAME)
+    await room.trade_by_hand("0.002", Side.SELL)
+    room.wanted = Decimal("0.2")
+    verdict = await decided(room)  # nothing is left: the position is built anew, not taken to be there
+    assert isinstance(verdict, Approved)
+    assert (verdict.intent.side, verdict.intent.quantity) == (Side.BUY, Decimal("0.002"))
+
+
+async def test_an_order_that_still_rests_counts_towards_the_target(room: Room) -> None:
+    room.certify("ramp_100")
+    await reconcile_account.fn(NAME)
+    intent = an_intent("one", quantity="0.004", price=PRICE - 100)
+    await place(room.here.desk, Approved(intent, "ramp_100"), cycle_id=None, known_ids=frozenset())
+    room.venue.cancelling.extend(["ignore"] * 3)
+    room.wanted = Decimal("0.6")
+    verdict = await decided(room)
+    assert isinstance(verdict, Approved) and verdict.intent.quantity == Decimal("0.002")
+
+
+async def test_an_unknown_order_stays_in_sight_when_the_rung_falls_to_paper(room: Room) -> None:
+    room.certify("minimal")
+    await reconcile_account.fn(NAME)
+    room.venue.placing.append("lost_ack")
+    order = await place(room.here.desk, Approved(an_intent("one"), "minimal"), cycle_id=None, known_ids=frozenset())
+    assert order.state is State.UNKNOWN
+    room.certify("paper")
+    for _ in range(2):  # found, then taken back
+        await reconcile_account.fn(NAME)
+    assert not room.venue.resting()
+    assert not room.ledger.in_flight(NAME)
+
+
+async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
+    await room.here.desk.exchange.balances()
+    room.venue.placing.append("lost_ack")
+    await place(room.here.desk, Approved(an_intent("one"), "minimal"), cycle_id=None, known_ids=frozenset())
+    room.certify("paper")
+    record = room.ledger.rung(NAME, SPOT)
+    assert record is not None
+    assert _evidence(room.here, record, room.clock.now()).unresolved == 1
+
+
+@pytest.mark.parametrize("passed", ["compatibility", "read_only"])
+async def test_a_check_is_passed_by_checking_and_not_by_waiting(room: Room, passed: str) -> None:
+    room.certify(passed, "0")
+    assert (await review_rung.fn(NAME)).after == passed
+
+
+async def test_the_last_check_leads_to_paper(room: Room) -> None:
+    room.certify("minimal_order")
+    assert (await review_rung.fn(NAME)).after == "paper"
+
+
+async def test_a_persons_trades_are_no_evidence(room: Room) -> None:
+    room.certify("minimal")
+    await reconcile_account.fn(NAME)
+    await room.buy()
+    await room.trade_by_hand("0.05")
+    await reconcile_account.fn(NAME)
+    record = room.ledger.rung(NAME, SPOT)
+    assert record is not None
+    assert _evidence(room.here, record, room.clock.now()).fills == 1
+
+
+def test_the_evidence_of_many_cycles_is_what_each_of_them_told(room: Room) -> None:
+    room.certify("minimal")
+    room.cycle(1, breach="daily_loss")
+    room.cycle(2, discrepancies=["balance JPY"])
+    room.cycle(3, breach="drawdown")
+    room.cycle(4, discrepancies=["balance JPY", 'said "breach":"" and "error":""'])
+    room.cycle(5, error="NoAnswer: 503")
+    room.cycle(6, account=f"{NAME}:paper", breach="repeated_execution")
+    record = room.ledger.rung(NAME, SPOT)
+    assert record is not None
+    found = _evidence(room.here, record, room.clock.now())
+    assert (found.cycles, found.failed_cycles, found.discrepancies) == (5, 3, 2)
+    assert found.breaches == ("drawdown", "daily_loss")
+
+
+async def test_books_of_another_account_decide_nothing(room: Room) -> None:
+    room.certify("paper")
+    books = await reconcile_account.fn(NAME)
+    room.certify("minimal")
+    decision = await decide.fn(NAME, "c1", books, await room.market())
+    assert decision.verdict is None and "rung changed" in decision.reason
+
+
+async def test_candles_that_stand_still_place_no_order(room: Room) -> None:
+    room.certify("ramp_100")
+    room.wanted = Decimal(1)
+    books = await reconcile_account.fn(NAME)
+    fresh = await decide.fn(NAME, "c1", books, await room.market(timedelta(minutes=2)))
+    assert isinstance(fresh.verdict, Approved)
+    stale = await decide.fn(NAME, "c2", books, await room.market(timedelta(minutes=10)))
+    assert isinstance(stale.verdict, Refused) and stale.verdict.rule == "data_age"
+
+
+async def test_the_equity_of_a_cfd_stands_on_its_collateral(rooms: Callable[..., Room]) -> None:
+    room = rooms(PERPETUAL)
+    room.ledger.set_opening(NAME, {"JPY": Decimal(7), "collateral:JPY": Decimal(1_000_000)}, BEGIN)
+    standing = await account_standing(room.here.desk, instrument(PERPETUAL, NAME), PRICE, BEGIN)
+    assert standing.equity == 1_000_000
+
+
+async def test_a_drawdown_is_not_forgotten_over_days_off(room: Room) -> None:
+    room.ledger.set_opening(NAME, {"JPY": Decimal(900_000)}, BEGIN)
+    room.ledger.record_equity(NAME, "JPY", Decimal(1_000_000), BEGIN)
+    later = BEGIN + timedelta(days=3)
+    standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, later)
+    assert standing.drawdown == Decimal("0.1")
+
+
+async def test_a_minimal_order_whose_answer_is_lost_is_found_and_taken_back(room: Room) -> None:
+    room.certify("read_only", "0")
+    room.venue.placing.append("lost_ack")
+    checks = await try_minimal_order.fn(NAME)
+    assert not all(check.passed for check in checks)
+    assert len(room.venue.booked) == 1
+    assert not room.venue.resting() and not room.ledger.in_flight(NAME)
