@@ -29,11 +29,11 @@ class Command:
         python: tuple[str, ...] = more.pop("python", ())
         return subprocess.run(
             [sys.executable, *python, "-m", "cli.main", *words],
-            env=self._environ(more.pop("env", {})),
+            env=self.environ(more.pop("env", {})),
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=more.pop("patience", PATIENCE),
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -44,7 +44,7 @@ class Command:
         out, err = (self.home.with_name(f"{self.home.name}.{number}.{kind}") for kind in ("out", "err"))
         process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", *words],
-            env=self._environ(env or {}),
+            env=self.environ(env or {}),
             cwd=ROOT,
             stdout=out.open("w"),
             stderr=err.open("w"),
@@ -77,7 +77,7 @@ class Command:
                 process.kill()
                 process.wait()
 
-    def _environ(self, more: Mapping[str, str]) -> dict[str, str]:
+    def environ(self, more: Mapping[str, str]) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         environ = {**kept, "CRYPTO_BOT_HOME": str(self.home), "COLUMNS": "200", **self.environment, **more}
         return {key: value for key, value in environ.items() if value}

@@ -1,0 +1,71 @@
+"""status, orders, fills, balances, config: what the ledger knows, for people and for programs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from config.settings import EXCHANGES
+from tests.cli.accounts import certify
+from tests.cli.command import ROOT, Command
+from tests.cli.conftest import Venues
+
+VIEWS = ("orders", "fills", "balances")
+
+
+def test_an_empty_home_is_shown_as_such(command: Command) -> None:
+    status = json.loads(command.run("status", "--json").stdout)
+    assert list(status) == list(EXCHANGES)
+    assert status["bybit"]["rung"] is None and status["bybit"]["kill_switch"] == "off"
+    for view in VIEWS:
+        done = command.run(view, "--json")
+        assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "")
+        assert "none" in command.run(view).stdout
+
+
+@pytest.mark.prefect
+def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url: str) -> None:
+    venues("bitbank", "bybit")
+    certify(command.home, "bitbank")
+    command.environment["PREFECT_API_URL"] = prefect_url
+    traded = command.run("trade", "bitbank", "--once", "--set=strategy.name=tests.cli.strategies.restless")
+    assert traded.returncode == 0, traded.stderr
+
+    status = json.loads(command.run("status", "--json").stdout)["bitbank"]
+    assert status["rung"] == "ramp_100" and status["last_cycle"] and status["open_orders"] == 0
+    assert status["profit"].endswith(" JPY")
+    (order,) = json.loads(command.run("orders", "--json").stdout)
+    assert (order["account"], order["side"], order["state"]) == ("bitbank", "buy", "filled")
+    fills = json.loads(command.run("fills", "--json", "--exchange", "bitbank").stdout)
+    assert {fill["venue_order_id"] for fill in fills} == {order["venue_order_id"]}
+    assert sum(float(fill["quantity"]) for fill in fills) == pytest.approx(float(order["filled"]))
+    balances = {row["asset"]: row for row in json.loads(command.run("balances", "--json").stdout)}
+    assert set(balances) == {"BTC", "JPY"}
+    assert json.loads(command.run("fills", "--json", "--exchange", "bybit").stdout) == []
+    for view, seen in (("status", "ramp_100"), ("orders", "filled"), ("fills", "bitbank"), ("balances", "JPY")):
+        shown = command.run(view)
+        assert shown.returncode == 0 and seen in shown.stdout, shown.stdout
+
+
+def test_the_configuration_is_shown_checked_and_described(command: Command) -> None:
+    assert "config/default.yml" in command.run("config", "show").stdout
+    assert command.run("config", "validate").stdout == "configuration is valid\n"
+    assert "properties" in json.loads(command.run("config", "schema").stdout)
+    assert not command.home.exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["trade", "--help"], ["status"], ["config", "validate"]], ids=" ".join)
+def test_light_commands_import_nothing_heavy(command: Command, words: list[str]) -> None:
+    asked = (
+        "import sys; from cli.main import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit as end: print('STATUS', end.code)\n"
+        "print('HEAVY', sorted({'prefect', 'ccxt', 'pandas', 'aiohttp'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=command.environ({}), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "STATUS 0" in done.stdout, done.stderr
+    heavy = done.stdout.rpartition("HEAVY ")[2].strip()
+    assert heavy in ("[]", "['aiohttp']")
