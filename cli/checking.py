@@ -1,14 +1,14 @@
-"""`crypto-bot check`: the first rungs, one exchange after the other, each step a flow run."""
+"""`crypto-bot check`: the first rungs, all exchanges at once, each step a flow run."""
 
 import asyncio
 from collections.abc import Sequence
 
-from cli.output import console, print_json, print_table
+from cli.output import print_json, print_table, say
 from cli.prefect_server import prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
 from config.loader import load_settings
-from config.settings import ExchangeName
+from config.settings import EXCHANGES, ExchangeName
 from trading.checks import CheckFailed, StageReport
 
 
@@ -35,16 +35,23 @@ async def _check(
     from flows.read_only import read_only
 
     flows = {"compatibility": compatibility, "read_only": read_only, "minimal_order": minimal_order}
-    for exchange in exchanges:
+
+    async def climb(exchange: ExchangeName) -> None:
         for stage in stages:
             if stop.is_set():
-                return 1
+                return
             try:
                 reports.append(await flows[stage](exchange))
             except CheckFailed as failed:
                 # The steps build on each other: what comes after a failure would only repeat it.
                 reports.append(failed.report)
-                break
+                return
+
+    # All exchanges at once, each within its own budget; one that ends badly lets the others finish first.
+    ends = await asyncio.gather(*(climb(exchange) for exchange in exchanges), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
     return 0
 
 
@@ -59,10 +66,11 @@ def _told(report: StageReport) -> dict[str, object]:
 
 
 def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
-    for report in reports:
+    names: tuple[str, ...] = EXCHANGES
+    for report in sorted(reports, key=lambda each: names.index(each.exchange)):
         shown = report.checks if verbose else report.failures
         verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
-        console.print(
+        say(
             f"{report.exchange} {report.stage}: {verdict}, "
             f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks"
         )

@@ -18,7 +18,7 @@ import aiohttp
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.output import cell, console, print_json, print_table, remarks
+from cli.output import cell, print_json, print_table, remarks, say
 from cli.prefect_server import PrefectServer, prefect_server
 from cli.running import run_until_stopped
 from cli.settings import logged
@@ -104,7 +104,7 @@ def run_demo(
                     server.process.wait()
         if not as_json:
             prefect = Path(sys.executable).with_name("prefect")
-            console.print(
+            say(
                 "to look at these runs in Prefect's UI (http://127.0.0.1:4200): "
                 f"PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_HOME={home / 'prefect'} {prefect} server start"
             )
@@ -285,11 +285,9 @@ def _print(results: dict[ExchangeName, VenueResult], counts: dict[str, int], sec
     print_table("our ledger against each venue's own books", ("", *results), rows, "no venue got so far")
     for name, each in results.items():
         for difference in each.found[:10]:
-            console.print(f"[red]{name}: {escape(difference)}[/]")
-    console.print(
-        f"Prefect: {counts.get('flow_runs', 0)} flow runs, {counts.get('failed_runs', 0)} failed; {seconds} s in all"
-    )
-    console.print("demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does")
+            say(f"[red]{name}: {escape(difference)}[/]")
+    say(f"Prefect: {counts.get('flow_runs', 0)} flow runs, {counts.get('failed_runs', 0)} failed; {seconds} s in all")
+    say("demo thresholds (config/demo.yml): they show that the ladder works, not that a strategy does")
 
 
 def _refuse_bad_candles(exchange: ExchangeName, words: Sequence[str]) -> None:

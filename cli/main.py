@@ -150,6 +150,22 @@ def rearm(
 
 
 @app.command()
+def adjust(
+    exchange: Exchange,
+    asset: Annotated[
+        str, typer.Argument(help="The asset whose balance changed, e.g. JPY; bitFlyer's CFD: collateral:JPY.")
+    ],
+    change: Annotated[str, typer.Argument(help="By how much: 100000 for a deposit, -- -100000 for a withdrawal.")],
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="What it was.")],
+) -> None:
+    """Answer for a deposit or a withdrawal, so that the books add up again; a named person answers for it."""
+    from cli.adjusting import run_adjust
+
+    raise typer.Exit(run_adjust(_exchanges([exchange])[0], asset, change, by=by, reason=reason))
+
+
+@app.command()
 def status(as_json: Json = False) -> None:
     """Kill switch, rung, last cycle, open orders and profit of every exchange, from the ledger."""
     from cli.views import show_status

@@ -20,6 +20,11 @@ console = Console()
 remarks = Console(stderr=True)
 
 
+def say(sentence: str) -> None:
+    """Print a sentence for people; it is not broken into lines, so that a command in it can be copied."""
+    console.print(sentence, soft_wrap=True)
+
+
 def plain_value(value: object) -> object:
     """Turn our values into what JSON knows: amounts and times become text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from cli.output import console, print_json, print_table
+from cli.output import print_json, print_table, say
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
@@ -69,15 +69,13 @@ def _show(stop: "EmergencyStop") -> None:
         "no exchange is in use",
     )
     for name in stop.idle:
-        console.print(f"{name}: no simulated venue is running, nothing can rest there")
+        say(f"{name}: no simulated venue is running, nothing can rest there")
     for problem in stop.problems:
-        console.print(f"[red]{escape(problem)}[/]")
+        say(f"[red]{escape(problem)}[/]")
     if stop.clean:
-        console.print(
-            "nothing is left in the market; `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again"
-        )
+        say("nothing is left in the market; `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again")
     else:
-        console.print("[red]NOT CLEAN: look at the venues' own pages now[/]")
+        say("[red]NOT CLEAN: look at the venues' own pages now[/]")
 
 
 def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
@@ -93,12 +91,12 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
     ledger = Ledger(settings.ledger_url)
     try:
         if kill_switch(settings.home, ledger, account) is None:
-            console.print(f"{exchange}: the kill switch is not set")
+            say(f"{exchange}: the kill switch is not set")
             return 0
         rearm(settings.home, ledger, account, by, reason, WallClock().now())
     finally:
         ledger.close()
-    console.print(f"{exchange}: re-armed by {by}; the next cycle may place orders")
+    say(f"{exchange}: re-armed by {by}; the next cycle may place orders")
     return 0
 
 

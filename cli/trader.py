@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 
-from cli.output import console
+from cli.output import say
 from cli.prefect_server import api_is_up, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
@@ -57,7 +57,7 @@ async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asy
 
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(trading(exchange, settings))
-        console.print(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
+        say(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
         try:
             if rung_is_due(here):  # what the checks have earned counts from the first cycle on
                 await ramp_up(exchange)
@@ -65,7 +65,7 @@ async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asy
         finally:
             report = await leave(here)
     for venue in report.venues:
-        console.print(
+        say(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
             f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + escape('; '.join(venue.problems))}"
         )
@@ -212,7 +212,7 @@ def _say(report: CycleReport) -> None:
         f"{report.order_state}, {plain(report.order_filled)} filled" if report.order_state else report.reason
     )
     profit = "" if report.profit is None else f", profit {plain(report.profit.quantize(Decimal(1)))}"
-    console.print(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{profit}")
+    say(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{profit}")
 
 
 def cycle_pace(settings: Settings, market_seconds: float | None, cycles: int) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cli.checking import run_checks
-from cli.output import console
+from cli.output import say
 from cli.prefect_server import PrefectServer, prefect_server, refuse_used_port
 from cli.venues import venues_ready
 from config.errors import ConfigurationError
@@ -34,14 +34,14 @@ def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
         raise ConfigurationError(f"{_CHECKOUT / 'prefect.yaml'} is missing: run `crypto-bot up` from a checkout")
     refuse_used_port(port)
     with venues_ready(settings, exchanges, trading=True), prefect_server(settings.home / "prefect", port) as server:
-        console.print("starting Prefect's server")
+        say("starting Prefect's server")
         server.wait_until_up()
         _deploy(settings)
         with _worker(settings):
             if not _climb_simulated(settings, exchanges):
                 return 1
             clean = _trade_until_stopped(settings, exchanges, server)
-    console.print("all is down" if clean else "[red]a trader did not prove its account empty: crypto-bot stop[/]")
+    say("all is down" if clean else "[red]a trader did not prove its account empty: crypto-bot stop[/]")
     return 0 if clean else 1
 
 
@@ -52,7 +52,7 @@ def _trade_until_stopped(settings: Settings, exchanges: Sequence[ExchangeName], 
         signal.signal(each, lambda *_: stopped.set())
     traders = {name: _trader(settings, name) for name in exchanges}
     try:
-        console.print(f"Prefect's UI: {server.ui} · traders: {', '.join(traders)} · Ctrl+C stops all")
+        say(f"Prefect's UI: {server.ui} · traders: {', '.join(traders)} · Ctrl+C stops all")
         _watch(traders, stopped)
     finally:
         clean = _stop_traders(traders)
@@ -120,7 +120,7 @@ def _watch(traders: "dict[ExchangeName, subprocess.Popen[bytes]]", stopped: thre
         for name, process in traders.items():
             if process.poll() is not None and name not in told:
                 told.add(name)
-                console.print(f"[red]the trader of {name} ended with status {process.returncode}; see its log[/]")
+                say(f"[red]the trader of {name} ended with status {process.returncode}; see its log[/]")
 
 
 def _stop_traders(traders: "dict[ExchangeName, subprocess.Popen[bytes]]") -> bool:

@@ -1,6 +1,7 @@
 """One trading cycle: reconcile, look, decide, carry out, close the books. The trader runs it each minute."""
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from config.settings import ExchangeName
 from tasks.books import close_books, note_failed_cycle
@@ -11,9 +12,14 @@ from tasks.session import trading
 from trading.cycle import CycleReport
 
 
+def _run_name() -> str:
+    given = flow_run.parameters
+    return f"{given['exchange']} {given.get('cycle_id') or 'now'}"
+
+
 # Async: a sync flow waits a second at its end (docs/adr/0007-the-cycle-is-a-flow.md). Never retried: the next cycle
 # reconciles first.
-@flow(name="trading_cycle", flow_run_name="{exchange} {cycle_id}", retries=0, persist_result=False)
+@flow(name="trading_cycle", flow_run_name=_run_name, retries=0, persist_result=False)
 async def trading_cycle(exchange: ExchangeName, cycle_id: str = "") -> CycleReport:
     """Run one cycle at one exchange; `cycle_id` (default: the current minute) makes its order's id repeatable."""
     async with trading(exchange) as session:
