@@ -152,10 +152,8 @@ def rearm(
 @app.command()
 def adjust(
     exchange: Exchange,
-    asset: Annotated[
-        str, typer.Argument(help="The asset whose balance changed, e.g. JPY; bitFlyer's CFD: collateral:JPY.")
-    ],
-    change: Annotated[str, typer.Argument(help="By how much: 100000 for a deposit, -- -100000 for a withdrawal.")],
+    asset: Annotated[str, typer.Argument(help="The asset: JPY, BTC; for bitFlyer's CFD collateral:JPY.")],
+    change: Annotated[str, typer.Argument(help="Signed: 100000 came in; `-- JPY -100000` went out.")],
     by: Annotated[str, typer.Option("--by", help="Your name.")],
     reason: Annotated[str, typer.Option("--reason", help="What it was.")],
 ) -> None:

@@ -32,9 +32,11 @@ async def reconcile_account(exchange: ExchangeName) -> Reconciliation:
     session = trading_session(exchange)
     record = session.ledger.rung(session.account, session.symbol)
     desk = session.desk_for(record.rung if record else None)
-    if desk is not session.desk and session.ledger.in_flight(session.desk.account):
-        # The rung went down to paper, and an order at the venue is still open to question: it stays in sight.
-        await settle(session.desk, session.symbol)
+    # The rung went down to paper, or another symbol was configured, while an order at the venue is still open to
+    # question: it stays in sight.
+    in_flight = {order.intent.symbol for order in session.ledger.in_flight(session.desk.account)}
+    for symbol in sorted(in_flight - ({session.symbol} if desk is session.desk else set())):
+        await settle(session.desk, symbol)
     return await settle(desk, session.symbol)
 
 

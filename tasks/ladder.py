@@ -1,5 +1,6 @@
 """The ladder's doorway: collect evidence from the ledger, let trading/stages judge, issue the certificate."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -12,9 +13,11 @@ from config.settings import ExchangeName, RungSettings
 from services.ledger import RungRecord
 from tasks.session import Session, TradingSession, session, trading_session
 from trading.checks import StageReport
+from trading.money import plain
 from trading.orders import State
 from trading.stages import (
     CHECKS,
+    PAPER,
     Evidence,
     Hold,
     Promote,
@@ -25,6 +28,8 @@ from trading.stages import (
     judge,
     rungs,
 )
+
+log = logging.getLogger(__name__)
 
 _SELF_APPROVED = "simulated venue approves itself"
 
@@ -88,7 +93,10 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
         cap = await _cap(here, verdict.to)
     except TargetTooSmall as error:
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
-    shown = {**asdict(evidence), "reasons": list(verdict.reasons)}
+    reasons = verdict.reasons
+    if verdict.to in (*CHECKS, PAPER) and record.rung not in (*CHECKS, PAPER):
+        reasons += await _left_behind(here)
+    shown = {**asdict(evidence), "reasons": list(reasons)}
     _issue(here, verdict.to, cap, shown, evidence.approved_by or "the evidence", now)
     return RungReview(
         exchange,
@@ -97,9 +105,21 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
         verdict.to,
         cap,
         "promote" if isinstance(verdict, Promote) else "demote",
-        verdict.reasons,
+        reasons,
         now,
     )
+
+
+async def _left_behind(here: TradingSession) -> tuple[str, ...]:
+    """What is held at the venue when its rung goes down to where nothing trades there: a person must look after it."""
+    here.desk.tally.take_in(here.ledger, here.desk.account, await here.desk.exchange.instruments())
+    instrument = await here.desk.exchange.instrument(here.symbol)
+    held = here.desk.tally.inventory(instrument).quantity
+    if held == 0:
+        return ()
+    told = f"{plain(held)} {instrument.base} stay in the account and nothing trades them now: sell or keep them by hand"
+    log.warning("%s: %s", here.account, told)
+    return (told,)
 
 
 def _evidence(here: TradingSession, record: RungRecord, now: datetime) -> Evidence:

@@ -166,6 +166,26 @@ async def test_an_unknown_order_stays_in_sight_when_the_rung_falls_to_paper(room
     assert not room.ledger.in_flight(NAME)
 
 
+async def test_an_order_stays_in_sight_when_another_symbol_is_configured(room: Room) -> None:
+    room.certify("minimal")
+    intent = an_intent("one", symbol=PERPETUAL)
+    await place(room.here.desk, Approved(intent, "minimal"), cycle_id=None, known_ids=frozenset())
+    assert room.venue.resting(PERPETUAL)
+    await reconcile_account.fn(NAME)
+    assert not room.venue.resting() and not room.ledger.in_flight(NAME)
+
+
+async def test_a_fall_to_paper_tells_what_is_left_in_the_account(room: Room) -> None:
+    room.certify("minimal")
+    await reconcile_account.fn(NAME)
+    await room.buy()
+    await reconcile_account.fn(NAME)
+    room.cycle(60, discrepancies=["balance JPY"])
+    review = await review_rung.fn(NAME)
+    assert (review.verdict, review.after) == ("demote", "paper")
+    assert any("0.002 BTC stay in the account" in reason for reason in review.reasons)
+
+
 async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
     await room.here.desk.exchange.balances()
     room.venue.placing.append("lost_ack")
