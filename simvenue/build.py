@@ -70,7 +70,10 @@ def build_venue(spec: VenueSpec, *, mode: str, candles: Path | None, seed: int) 
     start, shift = GENERATED_START_MS if mode == "stepped" else wall_now, 0
     if bars:
         recorded = _replay_start(bars, mode)
-        start, shift = (wall_now, wall_now - recorded) if mode == "wall" else (recorded, 0)
+        if mode == "wall":  # by whole bars: an hour of the file is served as one hour
+            shift = (wall_now - recorded) // bar_length(bars) * bar_length(bars)
+        else:
+            start = recorded
     clock = VenueClock(mode, start)
     replayed = spec.pairs[0].base
     sources: dict[str, CandleSource] = {}

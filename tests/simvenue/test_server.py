@@ -20,6 +20,8 @@ from simvenue.candles import DAY, MINUTE
 from simvenue.server import VenueServer
 from tests.simvenue.plain_wire import PlainWire
 
+HOUR = 60 * MINUTE
+
 
 class Caller:
     """Calls one served venue; paths under /_control are its control side."""
@@ -197,6 +199,21 @@ async def test_on_the_wall_clock_the_newest_candle_is_the_current_one_and_a_mark
     assert len(bars) == 1500
     assert bars[-1].open_ms == now // MINUTE * MINUTE
     assert abs(now - time.time() * 1000) < 60_000
+
+
+def test_recorded_hours_are_served_as_the_same_hours_on_the_wall_clock(tmp_path: Path) -> None:
+    hours = range(GENERATED_START_MS, GENERATED_START_MS + 2 * DAY, HOUR)
+    rows = [
+        f"{at},{10_000_000 + n * 10},{10_000_900 + n},{9_999_000 + n},{10_000_100 + n},5" for n, at in enumerate(hours)
+    ]
+    file = tmp_path / "hours.csv"
+    file.write_text("timestamp,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    venue = VenueServer.build("bitbank", clock="wall", candles=file).venue
+    bars = venue.market("BTC/JPY").candles(3600)
+    recorded = {tuple(row.split(",")[1:5]) for row in rows}
+    assert len(bars) >= 24
+    assert all(tuple(str(amount) for amount in bar[1:5]) in recorded for bar in bars if bar.closed)
+    assert bars[-1].open_ms == venue.now_ms() // HOUR * HOUR
 
 
 async def test_minutes_pass_quickly_with_orders_resting_and_a_day_in_one_jump_too(
