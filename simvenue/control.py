@@ -6,6 +6,7 @@ Its calls are not requests of the venue: they are neither counted nor limited.
 """
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
 from simvenue.venue import Venue
 
 PREFIX = "/_control"
+CURRENCY = re.compile(r"[A-Z0-9]{2,10}")  # "btc" would be a coin beside BTC, and bitbank writes both alike
 
 NOT_SIMULATED = (
     "other traders who react to our orders: the market follows its candles, and a taken level of the book "
@@ -94,6 +96,8 @@ class Control:
     async def deposit(self, request: web.Request) -> web.Response:
         def act(asked: dict[str, Any]) -> dict[str, Any]:
             currency = str(asked["currency"])
+            if not CURRENCY.fullmatch(currency):
+                raise ValueError(f"a currency is written as BTC, not {currency[:40]!r}")
             self._venue.deposit(currency, _amount(asked["change"]))
             return {currency: balance_rows(self._venue)[currency]}
 

@@ -27,7 +27,10 @@ def make_app(venue: Venue, wire: Wire, limits: str, around: Around = undisturbed
 
     @web.middleware
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except web.RequestPayloadError:  # broken gzip, a body cut off
+            return web.Response(status=400, text="the body cannot be read")
         venue.catch_up()
         if request.path == PREFIX or request.path.startswith(PREFIX + "/"):
             return await handler(request)

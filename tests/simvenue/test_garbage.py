@@ -96,6 +96,13 @@ async def test_a_body_that_is_no_order_is_refused(venue: RunningVenue, door: Doo
     assert venue.truth()["orders"] == []
 
 
+async def test_a_body_that_cannot_be_unpacked_is_refused(venue: RunningVenue, door: Door) -> None:
+    async with aiohttp.ClientSession(headers={"Content-Encoding": "gzip"}) as session:
+        for path in (door.reader, "/_control/orders"):
+            async with session.post(venue.url + path, data=b"not packed") as reply:
+                assert reply.status == 400
+
+
 async def test_headers_of_any_bytes_are_refused_as_what_they_are(venue: RunningVenue, door: Door) -> None:
     sound = dict.fromkeys(door.headers, "1") | {door.headers[0]: venue.api_key}
     odd = ("caf\xe9", "9" * 5_000)
@@ -120,6 +127,10 @@ async def test_the_control_side_takes_no_amount_that_the_books_cannot_hold(venue
             ):
                 async with session.post(f"{venue.url}/_control/{path}", json=body) as reply:
                     assert (reply.status, list(await reply.json())) == (400, ["error"]), (path, amount)
+        for currency in ("btc", "", None, 5):
+            body = {"currency": currency, "change": "1"}
+            async with session.post(f"{venue.url}/_control/balances", json=body) as reply:
+                assert (reply.status, list(await reply.json())) == (400, ["error"]), currency
         async with session.post(f"{venue.url}/_control/orders", data=DEEP) as reply:
             assert (reply.status, list(await reply.json())) == (400, ["error"])
     assert venue.truth() == before
