@@ -19,6 +19,8 @@ def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verb
     reports: list[StageReport] = []
     with venues_ready(settings, exchanges, trading="minimal_order" in stages), prefect_api(settings.home):
         run_until_stopped(lambda stop: _check(exchanges, stages, reports, stop))
+    names: tuple[str, ...] = EXCHANGES
+    reports.sort(key=lambda report: names.index(report.exchange))
     passed = len(reports) == len(exchanges) * len(stages) and all(report.passed for report in reports)
     if as_json:
         print_json({"passed": passed, "reports": [_told(report) for report in reports]})
@@ -66,8 +68,7 @@ def _told(report: StageReport) -> dict[str, object]:
 
 
 def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
-    names: tuple[str, ...] = EXCHANGES
-    for report in sorted(reports, key=lambda each: names.index(each.exchange)):
+    for report in reports:
         shown = report.checks if verbose else report.failures
         verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
         say(
