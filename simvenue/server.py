@@ -29,8 +29,11 @@ def make_app(venue: Venue, wire: Wire, limits: str, around: Around = undisturbed
     async def front(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             body = await request.read()
-        except web.RequestPayloadError:  # broken gzip, a body cut off
-            return web.Response(status=400, text="the body cannot be read")
+        except web.RequestPayloadError:  # a body that cannot be unpacked
+            request.content.feed_eof()  # or aiohttp reads on after the answer, fails again and resets the connection
+            unreadable = web.Response(status=400, text="the body cannot be read")
+            unreadable.force_close()
+            return unreadable
         venue.catch_up()
         if request.path == PREFIX or request.path.startswith(PREFIX + "/"):
             return await handler(request)
