@@ -50,10 +50,10 @@ def demo(command: Command, *words: str) -> Any:
 
 @pytest.mark.slow
 def test_one_exchange_climbs_the_whole_ladder_and_the_books_agree(command: Command) -> None:
-    told = demo(command, "--exchange", "bybit", "--cycles", "5")
+    told = demo(command, "--exchange", "bybit", "--cycles", "3")
     assert set(told["exchanges"]) == {"bybit"}
     result = told["exchanges"]["bybit"]
-    assert result["cycles"] >= 5 and result["fills"] >= 1
+    assert result["cycles"] >= 3 and result["fills"] >= 1
     assert told["prefect"]["flow_runs"] >= result["cycles"] + 3
     orders = json.loads(command.run("orders", "--home", str(command.home / "demo"), "--json").stdout)
     assert orders
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_a_demo_soon_and_leaves_no_process(command: Command, moment:
         until(lambda: _cycles(command) > 0 or process.poll() is not None, "a trading cycle", 180)
     assert process.poll() is None, command.said(process)
     process.send_signal(signal.SIGINT)
-    assert command.ended(process, 60) != 0
+    assert command.ended(process, 30) != 0
     assert processes_of(command.home / "demo") == processes_of(command.home) == []
     assert "Traceback" not in command.said(process), command.said(process)
 
