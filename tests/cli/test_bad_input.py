@@ -76,6 +76,12 @@ def test_a_venue_that_listens_and_never_answers_is_not_waited_for(command: Comma
         assert "no simulated venue answers" in refused(command, "trade", "bitbank", "--set", url, env=KEYS)
 
 
+def test_a_strategy_that_does_not_parse_is_told_in_one_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def trend(candles, position)\n    return None\n")
+    line = refused(command, "trade", "bitbank", "--set", "strategy.name=mine.trend", env={"PYTHONPATH": str(tmp_path)})
+    assert "cannot import 'mine'" in line and "SyntaxError" in line
+
+
 def test_bad_yaml_is_told_with_file_and_line(command: Command, tmp_path: Path) -> None:
     file = tmp_path / "mine.yml"
     file.write_text("risk:\n  max_drawdown: 0.05\n  price_collar: [0.01\nlogging: {}\n")
