@@ -34,8 +34,9 @@ demo: setup
 up: setup
 	@$(BIN)/crypto-bot up
 
+# Two at a time: many tests wait for a process of theirs.
 test: setup-dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup-dev
 	@$(BIN)/ruff format --check .

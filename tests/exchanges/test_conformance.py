@@ -97,6 +97,12 @@ async def totals(market: Market) -> dict[str, Decimal]:
 # 1 -- what can be traded
 
 
+async def place(market: Market, intent: OrderIntent) -> str:
+    """As the order path does it: room in the request budget first, then the order."""
+    await market.exchange.room_for_an_order()
+    return await market.exchange.place(intent)
+
+
 async def test_01_an_instrument_knows_its_steps_minimums_and_fees(market: Market) -> None:
     instrument = await market.exchange.instrument(market.symbol)
     assert instrument.symbol == market.symbol
@@ -220,8 +226,8 @@ async def test_11_a_resting_order_is_seen_found_cancelled_and_gone(market: Marke
 
 async def test_12_a_second_cancel_is_no_error(market: Market) -> None:
     price = await market.resting_price()
-    order_id = await market.exchange.place(
-        await intend(market, Side.BUY, await small_quantity(market, price), price, maker=True)
+    order_id = await place(
+        market, await intend(market, Side.BUY, await small_quantity(market, price), price, maker=True)
     )
     await market.exchange.cancel(market.symbol, order_id)
     await ended(market, order_id)
@@ -258,7 +264,7 @@ async def test_13_balances_move_by_exactly_what_the_fills_say(market: Market, si
 
 
 async def test_14_fills_are_those_that_the_venue_has_on_record(market: Market) -> None:
-    order_id = await market.exchange.place(await crossing(market, Side.BUY, Decimal("0.02")))
+    order_id = await place(market, await crossing(market, Side.BUY, Decimal("0.02")))
     await ended(market, order_id)
     fills = await market.exchange.fills(market.symbol, venue_order_id=order_id)
     recorded = [row for row in (await market.truth())["fills"] if row["order_id"] == order_id]
@@ -270,7 +276,7 @@ async def test_14_fills_are_those_that_the_venue_has_on_record(market: Market) -
 
 
 async def test_15_a_market_order_counts_its_quantity_in_base(market: Market) -> None:
-    order_id = await market.exchange.place(await intend(market, Side.BUY, Decimal("0.002"), None))
+    order_id = await place(market, await intend(market, Side.BUY, Decimal("0.002"), None))
     order = await ended(market, order_id)
     assert (order.type, order.state, order.filled) == (OrderType.MARKET, State.FILLED, Decimal("0.002"))
 
@@ -280,7 +286,7 @@ async def test_16_a_post_only_order_that_would_take_ends_unfilled(market: Market
     if not instrument.post_only:
         pytest.skip("the venue has no post-only")
     intent = await crossing(market, Side.BUY, Decimal("0.001"))
-    order_id = await market.exchange.place(replace(intent, time_in_force=TimeInForce.POST_ONLY))
+    order_id = await place(market, replace(intent, time_in_force=TimeInForce.POST_ONLY))
     order = await ended(market, order_id)
     assert (order.state, order.filled) == (State.CANCELLED, ZERO)
 
@@ -291,13 +297,13 @@ async def test_17_positions_exist_for_perpetuals_alone(market: Market) -> None:
         assert positions == ()
         return
     if not positions:
-        order_id = await market.exchange.place(await crossing(market, Side.SELL, Decimal("0.01")))
+        order_id = await place(market, await crossing(market, Side.SELL, Decimal("0.01")))
         await ended(market, order_id)
         positions = await market.exchange.positions(market.symbol)
     (held,) = positions
     assert held.quantity > 0
     assert held.entry_price > 0
-    order_id = await market.exchange.place(await crossing(market, held.side.opposite, held.quantity))
+    order_id = await place(market, await crossing(market, held.side.opposite, held.quantity))
     await ended(market, order_id)
     assert await market.exchange.positions(market.symbol) == ()
 
@@ -310,9 +316,7 @@ async def test_18_open_orders_beyond_the_first_page_are_all_seen_and_all_cancell
     count = {"bitbank": 30, "bybit": 60, "bitflyer": 105, "okcoinjp": 105}[market.venue.exchange]
     price = await market.resting_price()
     quantity = await small_quantity(market, price)
-    placed = {
-        await market.exchange.place(await intend(market, Side.BUY, quantity, price, maker=True)) for _ in range(count)
-    }
+    placed = {await place(market, await intend(market, Side.BUY, quantity, price, maker=True)) for _ in range(count)}
     resting = await market.exchange.open_orders(market.symbol)
     assert {each.venue_order_id for each in resting} == placed
     assert len(resting) == count
@@ -355,13 +359,13 @@ async def test_22_an_order_below_the_minimum_is_refused(market: Market) -> None:
     price = await market.resting_price()
     too_small = instrument.min_quantity - instrument.lot_size or instrument.lot_size / 10
     with pytest.raises(Refused):
-        await market.exchange.place(await intend(market, Side.BUY, too_small, price))
+        await place(market, await intend(market, Side.BUY, too_small, price))
 
 
 async def test_23_an_order_beyond_the_funds_is_refused_as_such(market: Market) -> None:
     price = await market.resting_price()
     with pytest.raises(InsufficientFunds):
-        await market.exchange.place(await intend(market, Side.BUY, Decimal(20), price))
+        await place(market, await intend(market, Side.BUY, Decimal(20), price))
     assert await market.exchange.open_orders(market.symbol) == ()
 
 

@@ -48,7 +48,8 @@ async def task_runs(flow_run_id: object, at_least: int) -> Sequence[Any]:
 
 async def artifacts(key: str) -> Sequence[Any]:
     async with get_client() as client:
-        return await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"any_": [key]}}))
+        told = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"any_": [key]}}))
+    return sorted(told, key=lambda each: each.created)
 
 
 async def test_a_stage_that_passes_is_completed_and_leaves_its_checks_as_artifacts(market: Market) -> None:
