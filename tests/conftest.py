@@ -25,7 +25,7 @@ os.environ["PREFECT_HOME"] = str(_prefect_home)
 
 @pytest.fixture(scope="session", autouse=True)
 def _starting_server(request: pytest.FixtureRequest) -> Iterator[PrefectServer | None]:
-    """The server, starting beside the first tests where any test of this session is marked `prefect`."""
+    """The server, starting beside the first tests where any test of the run is marked `prefect`."""
     if not any(item.get_closest_marker("prefect") for item in request.session.items):
         yield None
         return

@@ -203,4 +203,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: a ledger does not go back."""
-    raise NotImplementedError("a ledger does not go back; restore a backup")
+    raise RuntimeError("the ledger keeps its records: a copy made before the upgrade is the way back")
