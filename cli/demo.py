@@ -134,10 +134,20 @@ class _Demo:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=remarks, transient=False) as progress:
-            await asyncio.gather(*(self._venue(name, progress, stop) for name in self.venues))
+            await self._all_venues(progress, stop)
         self.counts.update(await _count_runs())
         clean = len(self.results) == len(self.venues) and all(each.is_clean for each in self.results.values())
         return 0 if clean and not self.counts["failed_runs"] and not stop.is_set() else 1
+
+    async def _all_venues(self, progress: Progress, stop: asyncio.Event) -> None:
+        """All venues at once; when one fails, the others end their cycle and clear up before that is told."""
+        venues = [asyncio.ensure_future(self._venue(name, progress, stop)) for name in self.venues]
+        await asyncio.wait(venues, return_when=asyncio.FIRST_EXCEPTION)
+        if any(venue.done() and venue.exception() for venue in venues):
+            stop.set()
+        for end in await asyncio.gather(*venues, return_exceptions=True):
+            if isinstance(end, BaseException):
+                raise end
 
     async def _venue(self, exchange: ExchangeName, progress: Progress, stop: asyncio.Event) -> None:
         from flows.compatibility import compatibility
@@ -235,9 +245,12 @@ async def _audit(here: "TradingSession", venue: RunningVenue) -> VenueResult:
 
 
 async def _wait_for_open_market(here: "Session") -> None:
-    """A replay may begin in the venue's maintenance; a person would wait for its end too."""
+    """A replay may begin in the venue's maintenance: wait for its end, as a person would, and for a candle after it."""
+    newest = here.settings.risk.max_data_age_seconds
     for _ in range(180):
-        if (await here.reader.status(here.symbol)).trading:
+        candles = await here.candles()
+        fresh = bool(candles) and (here.clock.now() - candles[-1].opened_at).total_seconds() <= newest
+        if fresh and (await here.reader.status(here.symbol)).trading:
             return
         await here.clock.sleep(60)
 
