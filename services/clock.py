@@ -46,6 +46,7 @@ class MarketClock:
         self._control_url = control_url
         self._now_ms = now_ms
         self._stepped = stepped
+        self._stepping = asyncio.Lock()
 
     @classmethod
     async def connect(cls, control_url: str) -> "MarketClock":
@@ -64,15 +65,18 @@ class MarketClock:
         if not self._stepped:
             await asyncio.sleep(max(0.0, seconds))
             return
-        body = {"advance_ms": max(0, round(seconds * 1000))}
+        # Those who sleep at the same time sleep through the same time: only what is left is stepped.
+        awake_ms = self._now_ms + max(0, round(seconds * 1000))
+        async with self._stepping:
+            await self._step(max(0, awake_ms - self._now_ms))
+
+    async def _step(self, milliseconds: int) -> None:
         try:
             async with (
                 aiohttp.ClientSession() as session,
-                session.post(f"{self._control_url}/clock", json=body) as reply,
+                session.post(f"{self._control_url}/clock", json={"advance_ms": milliseconds}) as reply,
             ):
                 reply.raise_for_status()
-                told = await reply.json()
+                self._now_ms = int((await reply.json())["now_ms"])
         except aiohttp.ClientError as error:
             raise ClockGone(f"the simulated venue at {self._control_url} is gone ({type(error).__name__})") from error
-        # replies to two sleepers may arrive in the other order: market time never goes back
-        self._now_ms = max(self._now_ms, int(told["now_ms"]))
