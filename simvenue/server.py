@@ -6,22 +6,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from simvenue.build import build_venue, wire_class
 from simvenue.control import PREFIX, Control, not_simulated
-from simvenue.faults import Around, Handler, undisturbed
 from simvenue.rates import first_full
 from simvenue.venue import Venue
 from simvenue.wire import Wire
 
 PARENT_POLL_S = 0.5
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-def make_app(venue: Venue, wire: Wire, limits: str, around: Around = undisturbed) -> web.Application:
+
+def make_app(venue: Venue, wire: Wire, limits: str) -> web.Application:
     """Build the web application. Before every call the market catches up with the clock."""
     windows = wire.limits(limits)
 
@@ -45,7 +46,7 @@ def make_app(venue: Venue, wire: Wire, limits: str, around: Around = undisturbed
             return wire.rate_refusal(request, full)
         if request.match_info.http_exception is not None:
             return wire.not_found(request)
-        return await around(request, handler)
+        return await handler(request)
 
     app = web.Application(middlewares=[front])
     app.add_routes(Control(venue).routes())

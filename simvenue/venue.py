@@ -14,6 +14,7 @@ from simvenue.candles import MINUTE, CandleSource
 from simvenue.clock import VenueClock
 from simvenue.doorman import check_money, check_shape
 from simvenue.engine import Engine
+from simvenue.faults import FaultBoard
 from simvenue.margin import Margin
 from simvenue.market import Market
 from simvenue.rates import RateWindow, RequestCounts
@@ -61,6 +62,9 @@ __all__ = [
 
 UNBOUNDED = Decimal("Infinity")
 
+# What strikes at answers (simvenue/answer_faults.py), and what befalls orders, account and market.
+FAULT_NAMES: tuple[str, ...] = ()
+
 
 class Venue:
     """One account at one venue, with its markets, on its own clock.
@@ -82,6 +86,7 @@ class Venue:
         self.secrets = secrets
         self.rng = Random(f"{seed}:{spec.name}:ids")
         self.requests = RequestCounts()
+        self.faults = FaultBoard(FAULT_NAMES)
         self.orders: list[Order] = []
         self.fills: list[Fill] = []
         self.deposits: list[Deposit] = []
