@@ -164,6 +164,25 @@ def adjust(
 
 
 @app.command()
+def resolve(
+    exchange: Exchange,
+    order: Annotated[str, typer.Argument(help="Our id of the order, or its beginning; `status` and the log name it.")],
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="What you saw at the venue.")],
+    venue_order: Annotated[
+        str | None, typer.Option("--venue-order", help="It is this order of the venue (its id there).")
+    ] = None,
+    absent: Annotated[bool, typer.Option("--absent", help="It never came to be.")] = False,
+) -> None:
+    """Say what became of an order of unknown outcome that the bot cannot prove; a named person answers for it."""
+    from cli.resolving import run_resolve
+
+    raise typer.Exit(
+        run_resolve(_exchanges([exchange])[0], order, venue_order_id=venue_order, absent=absent, by=by, reason=reason)
+    )
+
+
+@app.command()
 def status(as_json: Json = False) -> None:
     """Kill switch, rung, last cycle, open orders and profit of every exchange, from the ledger."""
     from cli.views import show_status

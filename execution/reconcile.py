@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from execution.books import base_is_unexplained, compare_books, foreign_fills, record_missing_fills
 from execution.desk import Desk
 from execution.follow import note_seen
-from execution.search import Sought, conclude_absent, search
+from execution.orphans import treat_orphans
+from execution.search import Sought, conclude_absent, in_words, search
 from trading.market import Balance, Position
 from trading.orders import Event, Fill, Order, State, VenueOrder
 from trading.reconcile import Discrepancy, compare_open_orders
@@ -29,10 +30,10 @@ class Reconciliation:
     """All that one reconcile found for one account and symbol. `known_ids` is the baseline for the next
     order.
 
-    `orders_resolved`: orders that were in flight before and have ended, or whose unknown outcome is now
-    known. `unknown`: orders that block the symbol; a human is called. `orphans`: open at the venue, not in
-    the ledger. `foreign_fills`: trades of this account that no order of ours made (by hand, or by another
-    program).
+    `orders_resolved`: orders that were in flight before and have ended, or whose unknown outcome is now known.
+    `unknown`: orders that block the symbol; a human is called. `orphans`: open at the venue, not in the ledger, and
+    left so (`execution.orphans`). `foreign_fills`: trades of this account that no order of ours made (by hand, or by
+    another program).
     """
 
     account: str
@@ -64,7 +65,8 @@ async def reconcile(desk: Desk, symbol: str) -> Reconciliation:
 
     Costs 2 requests in the quiet case (perpetual 3, bitFlyer's 4); 1 more for fills when something was
     filled; 1 or 2 for each order in flight that the venue does not list; for an unknown order what `search`
-    says; for a difference in the books what `compare_books` says. Raises the errors of exchanges and of the
+    says, and 1 or 2 before it is called absent; for a difference in the books what `compare_books` says; for
+    an orphan what `treat_orphans` says. Raises the errors of exchanges and of the
     ledger; what was recorded until then stays.
     """
     async with desk.turn:
@@ -80,6 +82,9 @@ async def reconcile(desk: Desk, symbol: str) -> Reconciliation:
             await desk.clock.sleep(_LIST_LAG_SECONDS)  # lists lag: a second look decides
             listed = await desk.exchange.open_orders(symbol)
         discrepancies += _resting_though_ended(desk, listed)
+        orphans = tuple(told for told in listed if _ours(desk, told) is None)
+        if orphans and not unknown:  # else one of them may be the order that is looked for
+            listed = await treat_orphans(desk, symbol, orphans, listed)
         new_fills += books.new_fills
         result = Reconciliation(
             account=desk.account,
@@ -153,20 +158,27 @@ async def _conclude(
     unknown, discrepancies = list(sought.unknown), [*sought.discrepancies, *differences]
     instruments = await desk.exchange.instruments()
     for order in sought.nowhere:
-        alike = _fills_that_may_be(desk, order)
-        if alike or base_is_unexplained(order, instruments[order.intent.symbol], differences):
+        doubt = ""
+        if alike := _fills_that_may_be(desk, order):
             ids = ", ".join(fill.venue_order_id for fill in alike)
-            discrepancies.append(
-                Discrepancy(
-                    kind="unproved_order",
-                    subject=order.intent.client_order_id,
-                    expected="books that agree once the order is found nowhere",
-                    found=f"fills of {ids}, which may be this order" if alike else "a change that may be this order's",
-                )
-            )
-            unknown.append(order)
-        else:
+            doubt = f"fills of {ids}, which may be this order"
+        elif base_is_unexplained(order, instruments[order.intent.symbol], differences):
+            doubt = "a change that may be this order's"
+        elif not (status := await desk.exchange.status(order.intent.symbol)).trading:
+            # A venue in trouble may work off what it has taken when the trouble is over.
+            doubt = f"a venue that is not trading ({status.state})"
+        if not doubt:
             conclude_absent(desk, order)
+            continue
+        discrepancies.append(
+            Discrepancy(
+                kind="unproved_order",
+                subject=order.intent.client_order_id,
+                expected="books that agree, at a venue that trades, once the order is found nowhere",
+                found=f"{in_words(order)} found nowhere, but {doubt}",
+            )
+        )
+        unknown.append(order)
     return tuple(unknown), tuple(discrepancies)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from exchanges.errors import Busy, NoAnswer, OrderNotFound
 from execution.desk import Desk
 from execution.follow import look, note_seen, with_its_fills
-from trading.money import ZERO
+from trading.money import ZERO, plain
 from trading.orders import Event, Order, State, VenueOrder
 from trading.reconcile import Discrepancy
 
@@ -142,7 +142,7 @@ def _sum_up(desk: Desk, cases: list[_Case]) -> Sought:
         elif _is_proof(case):
             nowhere.append(order)
         else:
-            told = f"not found in {case.looks} looks until {now:%Y-%m-%d %H:%M:%S} UTC"
+            told = f"{in_words(order)} not found in {case.looks} looks until {now:%Y-%m-%d %H:%M:%S} UTC"
             discrepancies.append(_discrepancy("unproved_order", order, "an outcome", told))
             unknown.append(_as_unknown(desk, order))
     return Sought(tuple(nowhere), tuple(unknown), tuple(discrepancies))
@@ -184,6 +184,15 @@ def _as_unknown(desk: Desk, order: Order) -> Order:
         desk.clock.now(),
         note="accepted by the venue, but neither listed nor found",
     )
+
+
+def in_words(order: Order) -> str:
+    """What a person must look for on the venue's own page."""
+    intent, sent_at = order.intent, _sent_at(order)
+    price = "the market" if intent.price is None else plain(intent.price)
+    number = f" as {order.venue_order_id}" if order.venue_order_id is not None else ""
+    what = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at {price}"
+    return f"{what}, sent {sent_at:%Y-%m-%d %H:%M:%S} UTC{number},"
 
 
 def _discrepancy(kind: str, order: Order, expected: str, found: str) -> Discrepancy:

@@ -134,6 +134,19 @@ async def test_after_a_long_absence_one_look_is_still_no_proof(work: Workplace) 
     assert (work.clock.now() - begun).total_seconds() >= 30
 
 
+async def test_while_the_venue_is_not_trading_nothing_is_called_absent(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("lost_request")
+    order = await work.place()
+    work.venue.trading = False
+    found = await work.reconcile()
+    assert [one.intent for one in found.unknown] == [order.intent]
+    assert "not trading (HALT)" in found.discrepancies[0].found
+    assert "buy 0.002 BTC/JPY at 10000000, sent 2026-01-05 00:00:00 UTC" in found.discrepancies[0].found
+    work.venue.trading = True
+    assert (await work.reconcile()).orders_resolved[0].state is State.REJECTED
+
+
 async def test_a_look_that_failed_is_no_look(work: Workplace) -> None:
     await work.reconcile()
     work.venue.placing.append("lost_request")

@@ -79,6 +79,7 @@ class ScriptedVenue:
         self.cancelling: deque[str] = deque()
         self.cancel_all_fails = 0
         self.list_fails = 0
+        self.trading = True  # whether its status says that orders are taken
         self.room_after = 0.0  # seconds until the request budget has room for an order
         self.visible_after = 0.0  # seconds in which an accepted order is in no list and no lookup
         self.forgets_ended = False  # ended orders are found nowhere
@@ -314,7 +315,7 @@ class ScriptedVenue:
         return ()
 
     async def status(self, symbol: str) -> VenueStatus:
-        return VenueStatus(True, "NORMAL")
+        return VenueStatus(self.trading, "NORMAL" if self.trading else "HALT")
 
     async def server_time(self) -> datetime | None:
         return None
