@@ -31,7 +31,7 @@ def show_status(*, as_json: bool) -> None:
     if as_json:
         print_json({row["exchange"]: row for row in rows})
         return
-    shown = ("symbol", "rung", "cap", "kill_switch", "last_cycle", "open_orders", "unknown_orders", "profit")
+    shown = ("symbol", "rung", "cap", "kill_switch", "last_cycle", "refused", "open_orders", "unknown_orders", "profit")
     print_table(
         "status",
         ("", *(str(row["exchange"]) for row in rows)),
@@ -55,6 +55,7 @@ def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[
         "cap": rung.max_quantity if rung else None,
         "kill_switch": f"SET: {latch.reason} (by {latch.by})" if latch else "off",
         "last_cycle": cycles[0].finished_at if cycles else None,
+        "refused": (cycles[0].report["refused"] or None) if cycles else None,
         "open_orders": sum(order.state != "unknown" for order in in_flight),
         "unknown_orders": sum(order.state == "unknown" for order in in_flight),
         "profit": _profit(cycles[0].report, symbol) if cycles else None,

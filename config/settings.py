@@ -82,6 +82,10 @@ class ExecutionSettings(Strict):
     unknown_patience: float = Field(
         60.0, gt=0, description="seconds that an unknown order is looked for before a human is called"
     )
+    balance_tolerance: dict[str, Money] = Field(
+        default_factory=dict,
+        description="amounts by asset: what balance and fills may differ by; an asset not named: 0.00000001",
+    )
     orphans: Literal["alert", "cancel", "adopt"] = Field(
         "alert",
         description="alert, cancel or adopt: what becomes of a resting order that the ledger does not know",

@@ -29,7 +29,7 @@ _ROUNDS = 3
 _LAG_SECONDS = 2.0  # balances follow a fill or a cancel with a delay (docs/venues.md)
 # bitFlyer keeps the money behind its CFD apart from the balances; in the opening it has a name of its own.
 COLLATERAL = "collateral:"
-# Venues keep eight decimals; a difference below is how they round, not money.
+# Venues keep eight decimals; a difference below is how they round, not money. `balance_tolerance` may say otherwise.
 _SMALLEST = Decimal("0.00000001")
 
 
@@ -138,7 +138,9 @@ def _differences(
         found |= {COLLATERAL + name: total for name, total in reading.collateral.items()}
     else:  # a spot symbol: the collateral was not read
         expected = {name: total for name, total in expected.items() if not name.startswith(COLLATERAL)}
-    differences = compare_balances(expected, found, dict.fromkeys({*expected, *found}, _SMALLEST))
+    tolerated = desk.settings.balance_tolerance
+    tolerance = {name: tolerated.get(name.removeprefix(COLLATERAL), _SMALLEST) for name in {*expected, *found}}
+    differences = compare_balances(expected, found, tolerance)
     if instruments[symbol].kind is Kind.PERPETUAL:
         held = desk.tally.inventory(instruments[symbol]).quantity
         differences += compare_positions(symbol, held, reading.positions)

@@ -338,6 +338,16 @@ async def test_a_withdrawal_is_a_difference_until_somebody_answers_for_it(work: 
     assert (await work.reconcile()).is_clean
 
 
+async def test_a_difference_within_the_configured_tolerance_is_rounding(work: Workplace) -> None:
+    allowed = {"balance_tolerance": {"JPY": Decimal("0.5")}}
+    work.desk.settings = work.desk.settings.model_copy(update=allowed)
+    await work.reconcile()
+    work.venue.totals["JPY"] += Decimal("0.5")
+    assert (await work.reconcile()).is_clean
+    work.venue.totals["JPY"] += Decimal("0.1")
+    assert [one.subject for one in (await work.reconcile()).discrepancies] == ["JPY"]
+
+
 async def test_an_order_whose_record_expired_is_resolved_by_its_fills(work: Workplace) -> None:
     await work.reconcile()
     await work.place()
