@@ -94,7 +94,7 @@ SPEC = VenueSpec(
     not_simulated=(
         "Bybit: websockets; amending; conditional, take-profit, stop-loss and batch orders; sells by value",
         "Bybit: inverse contracts and options (empty lists); funding payments; index prices; liquidation",
-        "Bybit: margin on spot, hedge mode, transfers, withdrawals, sub-accounts, notices of maintenance",
+        "Bybit: margin on spot, hedge mode, transfers, withdrawals, sub-accounts, notices of planned maintenance",
         "Bybit: turnover figures are estimated from candles",
     ),
 )
