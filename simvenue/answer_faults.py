@@ -35,29 +35,32 @@ PLACING = ("place",)
 CANCELLING = ("cancel", "cancel_all")
 CHANGING = (*PLACING, *CANCELLING)
 
-ANSWER_FAULT_SENTENCES = {
-    "lost_ack": "What is asked is done, then the connection drops without an answer.",
-    "lost_request": "The connection drops before anything is done.",
-    "ack_500": "What is asked is done, the answer is a 5xx (value: the status, default 500).",
-    "ack_empty": "What is asked is done, the answer is 200 with an empty body.",
-    "ack_html": "What is asked is done, the answer is 200 with a page for people.",
-    "ack_truncated": "What is asked is done, the answer is 200 with the first half of its body.",
-    "hang": "What is asked is done, no answer comes until the client gives up (value: at most so many seconds).",
-    "slow": "What is asked is done at once, its answer comes late (value: seconds, default 2).",
-    "rate_limited": "The venue refuses in its own words: too many requests.",
-    "rate_limited_html": "The venue's front refuses with a page or a text: too many requests.",
-    "forbidden": "The venue's front refuses with 403 and a page.",
-    "auth_revoked": "The venue no longer knows the key.",
-    "clock_skew": "The venue's clock is ahead of ours (value: seconds, default 10; negative: behind).",
-    "maintenance": "The venue is in maintenance and says so in its own words.",
-    "unavailable": "Nothing of the venue is reached: 503 without its form (value reset: the connection drops).",
-    "cancel_500": "A cancel is answered with a 5xx and not carried out (value: the status, default 500).",
-    "cancel_lost_ack": "A cancel is carried out, then the connection drops without an answer.",
-    "cancel_refused": "A cancel is refused, the order keeps resting.",
-    "withdraw_permission": "The key may withdraw, where the venue tells what a key may.",
-    "random": "Of all requests a share is struck by answer faults drawn by the seed (value: SHARE or SHARE:name,name).",
+ANSWER_FAULTS = {
+    "lost_ack": "what is asked is done, then the connection drops without an answer",
+    "lost_request": "the connection drops before anything is done",
+    "ack_500": "what is asked is done, the answer is a 5xx (value: the status, default 500)",
+    "ack_empty": "what is asked is done, the answer is 200 with an empty body",
+    "ack_html": "what is asked is done, the answer is 200 with a page for people",
+    "ack_truncated": "what is asked is done, the answer is 200 with the first half of its body",
+    "hang": "what is asked is done, no answer comes until the client gives up (value: at most so many seconds)",
+    "slow": "what is asked is done at once, its answer comes late (value: seconds, default 2)",
+    "rate_limited": "the venue refuses in its own words: too many requests",
+    "rate_limited_html": "the venue's front refuses with a page or a text: too many requests",
+    "forbidden": "the venue's front refuses with 403 and a page",
+    "auth_revoked": "the venue no longer knows the key",
+    "clock_skew": "the venue's clock is ahead of ours (value: seconds, default 10; negative: behind)",
+    "maintenance": "the venue is in maintenance and says so in its own words",
+    "unavailable": "nothing of the venue is reached: 503 without its form (value reset: the connection drops)",
+    "cancel_500": "a cancel is answered with a 5xx and not carried out (value: the status, default 500)",
+    "cancel_lost_ack": "a cancel is carried out, then the connection drops without an answer",
+    "cancel_refused": "a cancel is refused, the order keeps resting",
+    "withdraw_permission": "the key may withdraw, where the venue tells what a key may",
+    "random": "of all requests a share is struck by answer faults drawn by the seed (value: SHARE or SHARE:name,name)",
 }
-ANSWER_FAULTS = tuple(ANSWER_FAULT_SENTENCES)
+# (fault, exchange) -> why the venue has no such thing
+ANSWERS_NOT_APPLICABLE = {
+    ("withdraw_permission", "bitbank"): "bitbank has no call that tells what a key may",
+}
 
 # Where a fault strikes unless it is told where; what is not named here strikes at every request.
 USUAL = {

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from simvenue.amounts import read_amount
-from simvenue.fault_settings import FaultSetting, known_faults, set_fault
+from simvenue.fault_settings import FaultSetting, known_faults, not_applicable, set_fault
 from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
 from simvenue.venue import Venue
 
@@ -116,7 +116,12 @@ class Control:
         return await _answer(request, act)
 
     async def faults(self, request: web.Request) -> web.Response:
-        return web.json_response({"set": self._venue.faults.rows(), "known": known_faults()})
+        told = {
+            "set": self._venue.faults.rows(),
+            "known": known_faults(),
+            "not_applicable": not_applicable(self._venue.spec.name),
+        }
+        return web.json_response(told)
 
     async def set_fault(self, request: web.Request) -> web.Response:
         def act(asked: dict[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from simvenue.answer_faults import ANSWER_FAULT_SENTENCES, ANSWER_FAULTS, check_answer_fault
+from simvenue.answer_faults import ANSWER_FAULTS, ANSWERS_NOT_APPLICABLE, check_answer_fault
 from simvenue.venue import FAULT_NAMES, Venue
 
 # one sentence for each fault that a venue knows
-FAULT_SENTENCES: dict[str, str] = {**ANSWER_FAULT_SENTENCES}
+FAULT_SENTENCES: dict[str, str] = {**ANSWER_FAULTS}
+# (fault, exchange) -> why the venue has no such thing
+NOT_APPLICABLE: dict[tuple[str, str], str] = {**ANSWERS_NOT_APPLICABLE}
 # lazily, so that ack_500x2 is ack_500, two times
 _WRITTEN = re.compile(r"(?P<name>\w+?)(?:=(?P<value>[^@]*?))?(?:@(?P<match>\w+?))?(?:x(?P<times>\d+))?", re.ASCII)
 
@@ -43,3 +45,8 @@ def set_fault(venue: Venue, asked: FaultSetting) -> None:
 def known_faults() -> dict[str, str]:
     """Give every fault that can be set, with one sentence on what it does."""
     return {name: FAULT_SENTENCES[name] for name in FAULT_NAMES}
+
+
+def not_applicable(exchange: str) -> dict[str, str]:
+    """Give the faults that change nothing at this venue, with the reason."""
+    return {name: why for (name, venue), why in NOT_APPLICABLE.items() if venue == exchange}

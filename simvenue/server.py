@@ -99,9 +99,10 @@ class VenueServer:
         make_wire = wire_class(exchange)
         asked = [read_fault(text) for text in faults]
         venue = build_venue(make_wire.spec, mode=clock, candles=candles, seed=seed)
+        server = cls(venue, make_wire(venue), limits=limits)
         for fault in asked:
             set_fault(venue, fault)
-        return cls(venue, make_wire(venue), limits=limits)
+        return server
 
     async def start(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         """Listen; port None or 0 takes a free one. Raises ValueError when the port is in use."""

@@ -64,7 +64,7 @@ __all__ = [
 UNBOUNDED = Decimal("Infinity")
 
 # What strikes at answers (simvenue/answer_faults.py), and what befalls orders, account and market.
-FAULT_NAMES: tuple[str, ...] = ANSWER_FAULTS
+FAULT_NAMES: tuple[str, ...] = (*ANSWER_FAULTS,)
 
 
 class Venue:

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import aiohttp
 import pytest
 
-from simvenue.fault_settings import FaultSetting, known_faults, read_fault
+from simvenue.fault_settings import FaultSetting, known_faults, not_applicable, read_fault
 from simvenue.server import VenueServer
 from simvenue.venue import FAULT_NAMES
 from tests.simvenue.test_server import refused, started
@@ -72,10 +72,17 @@ async def test_faults_are_set_listed_replaced_and_taken_back(faults: Faults) -> 
 
 
 async def test_every_fault_that_is_known_is_listed_with_a_sentence(faults: Faults) -> None:
-    known = (await faults.ask("GET"))[1]["known"]
-    assert tuple(known) == FAULT_NAMES
-    assert known == known_faults()
-    assert all(sentence.endswith(".") and "\n" not in sentence for sentence in known.values())
+    told = (await faults.ask("GET"))[1]
+    assert tuple(told["known"]) == FAULT_NAMES
+    assert told["known"] == known_faults()
+    assert all(len(sentence) > 20 and "\n" not in sentence for sentence in told["known"].values())
+
+
+async def test_what_does_not_apply_to_a_venue_is_said(faults: Faults) -> None:
+    told = (await faults.ask("GET"))[1]["not_applicable"]
+    assert told["withdraw_permission"] == "bitbank has no call that tells what a key may"
+    assert "withdraw_permission" not in not_applicable("bybit")
+    assert set(told) < set(FAULT_NAMES)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
