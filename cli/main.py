@@ -227,12 +227,28 @@ def venue(
     clock: Annotated[
         str, typer.Option("--clock", help="wall, or stepped: POST {control_url}/clock moves it on.")
     ] = "wall",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            metavar="NAME[=VALUE][@OPERATION][xTIMES]",
+            help="A fault from the start; may be repeated. GET {control_url}/faults lists all.",
+        ),
+    ] = None,
 ) -> None:
     """One simulated venue in the foreground; its first line on stdout is JSON."""
     from cli.venues import run_venue
 
     raise typer.Exit(
-        run_venue(_exchanges([exchange])[0], port=port, candles=candles, seed=seed, limits=limits, clock=clock)
+        run_venue(
+            _exchanges([exchange])[0],
+            port=port,
+            candles=candles,
+            seed=seed,
+            limits=limits,
+            clock=clock,
+            faults=fault or (),
+        )
     )
 
 

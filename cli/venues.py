@@ -16,12 +16,23 @@ from config.settings import Endpoint, ExchangeName, Settings
 from services.simulated import find_venue, simulated_venues
 
 
-def run_venue(exchange: ExchangeName, *, port: int, candles: Path | None, seed: int, limits: str, clock: str) -> int:
+def run_venue(
+    exchange: ExchangeName,
+    *,
+    port: int,
+    candles: Path | None,
+    seed: int,
+    limits: str,
+    clock: str,
+    faults: Sequence[str] = (),
+) -> int:
     """Run one simulated venue until Ctrl+C; the first line on stdout tells programs where it is."""
     settings = load_settings()
     arguments = ["--port", str(port), "--seed", str(seed), "--limits", limits, "--clock", clock]
     if candles is not None:
         arguments += ["--candles", str(candles)]
+    for fault in faults:
+        arguments.append(f"--fault={fault}")
     ended = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: ended.set())

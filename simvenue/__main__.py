@@ -25,6 +25,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limits", choices=("published", "guide"), default="published")
     parser.add_argument("--clock", choices=("wall", "stepped"), default="wall")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE][@OPERATION][xTIMES]",
+        help="a fault from the start; may be given several times; GET {control_url}/faults lists them",
+    )
     parser.add_argument("--parent", type=int, metavar="PID", help="exit when this process is gone")
     asked = parser.parse_args()
     return run(
@@ -36,6 +43,7 @@ def main() -> int:
         limits=asked.limits,
         clock=asked.clock,
         parent=asked.parent,
+        faults=asked.fault,
     )
 
 

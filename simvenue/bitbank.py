@@ -9,6 +9,7 @@ from aiohttp import web
 from simvenue.bitbank_auth import BitbankGate
 from simvenue.bitbank_orders import BitbankAccount, Parameters
 from simvenue.bitbank_public import BitbankPublic, NoSuchFile
+from simvenue.bitbank_refusals import PRIVATE, BitbankRefusals, operation_of
 from simvenue.bitbank_replies import (
     TOO_FREQUENT,
     BitbankRefusal,
@@ -83,6 +84,7 @@ class BitbankWire:
         self._error_status = error_status
         self._public = BitbankPublic(venue)
         self._account = BitbankAccount(venue)
+        self._refusals = BitbankRefusals(self._public, error_status)
         self._gate = BitbankGate(venue.secrets.api_key, venue.secrets.api_secret)
 
     def limits(self, which: str) -> list[RateWindow]:
@@ -148,6 +150,18 @@ class BitbankWire:
     def not_found(self, request: web.Request) -> web.Response:
         """Answer an unknown path: HTTP 404 with code 10000."""
         return not_found()
+
+    def operation(self, request: web.Request, body: bytes) -> str:
+        """Name what a request asks for."""
+        return operation_of(request)
+
+    def needs_key(self, request: web.Request) -> bool:
+        """Tell whether a request is of one user."""
+        return request.path.startswith(PRIVATE)
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        """Answer a request that a fault strikes."""
+        return self._refusals.answer(why, request, operation)
 
     def order_id(self, order: Order) -> str:
         """Number orders upwards across all pairs."""

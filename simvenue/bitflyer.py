@@ -12,6 +12,7 @@ from simvenue.bitflyer_account import BitflyerAccount
 from simvenue.bitflyer_auth import BitflyerGate
 from simvenue.bitflyer_orders import BitflyerOrders
 from simvenue.bitflyer_public import BitflyerPublic
+from simvenue.bitflyer_refusals import BitflyerRefusals, operation_of
 from simvenue.bitflyer_replies import (
     NOT_AUTHENTIC,
     RATE_LIMIT,
@@ -113,6 +114,7 @@ class BitflyerWire:
         self._public = BitflyerPublic(venue)
         self._orders = BitflyerOrders(venue)
         self._account = BitflyerAccount(venue)
+        self._refusals = BitflyerRefusals(self._public)
         self._gate = BitflyerGate(venue.secrets.api_key, venue.secrets.api_secret)
         self._windows: list[RateWindow] = []
 
@@ -169,6 +171,19 @@ class BitflyerWire:
         """Answer an unknown path: HTTP 404 with a page."""
         return not_found()
 
+    def operation(self, request: web.Request, body: bytes) -> str:
+        """Name what a request asks for."""
+        return operation_of(request)
+
+    def needs_key(self, request: web.Request) -> bool:
+        """Tell whether a request is of the account."""
+        return _is_private(request)
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        """Answer a request that a fault strikes."""
+        answer = self._refusals.answer(why, request, operation)
+        return answer if answer is None else self._with_limits(request, answer)
+
     def order_id(self, order: Order) -> str:
         """Make the acceptance id, by which clients know the order."""
         return acceptance_id(order.created_at, order.number)
@@ -209,7 +224,10 @@ class BitflyerWire:
         }
 
     def _permissions(self, _: Parameters) -> list[str]:
-        return [f"/v1/me/{name}" for name in (*self._private_reads(), *self._private_posts())]
+        names = [*self._private_reads(), *self._private_posts()]
+        if self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None:
+            names += ["sendcoin", "withdraw"]
+        return [f"/v1/me/{name}" for name in names]
 
     def _open(self, call: Call) -> Handler:
         async def handle(request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from simvenue.bybit_protocol import (
     raw_query,
     read_params,
 )
+from simvenue.bybit_refusals import BybitRefusals, operation_of
 from simvenue.venue import Order, Pair, RateWindow, Venue, VenueSpec
 
 SPEC = VenueSpec(
@@ -93,7 +94,7 @@ SPEC = VenueSpec(
     not_simulated=(
         "Bybit: websockets; amending; conditional, take-profit, stop-loss and batch orders; sells by value",
         "Bybit: inverse contracts and options (empty lists); funding payments; index prices; liquidation",
-        "Bybit: margin on spot, hedge mode, transfers, withdrawals, sub-accounts, notices of maintenance",
+        "Bybit: margin on spot, hedge mode, transfers, withdrawals, sub-accounts, notices of planned maintenance",
         "Bybit: turnover figures are estimated from candles",
     ),
 )
@@ -145,6 +146,7 @@ class BybitWire:
         self._venue = venue
         self._public: dict[tuple[str, str], Call] = BybitMarket(venue).calls
         self._private: dict[tuple[str, str], Call] = BybitAccount(venue).calls | BybitOrders(venue).calls
+        self._refusals = BybitRefusals(venue.clock)
         self._account_windows: list[RateWindow] = []
 
     def limits(self, which: str) -> list[RateWindow]:
@@ -180,6 +182,15 @@ class BybitWire:
 
     def not_found(self, request: web.Request) -> web.Response:
         return web.Response(status=404, text="404 page not found")
+
+    def operation(self, request: web.Request, body: bytes) -> str:
+        return operation_of(request, body)
+
+    def needs_key(self, request: web.Request) -> bool:
+        return (request.method, request.path) in self._private
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        return self._refusals.answer(why, request, body, operation)
 
     def order_id(self, order: Order) -> str:
         """Make a 19-digit number for a spot order, a UUID for a contract's."""

@@ -72,6 +72,7 @@ class BybitAccount:
 
     def api_key(self, params: Params) -> dict[str, Any]:
         """Tell what the key may do: it is bound to an address, trades, and cannot withdraw."""
+        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None
         return {
             "id": "10000001",
             "note": "simulated",
@@ -81,7 +82,7 @@ class BybitAccount:
             "permissions": {
                 "ContractTrade": ["Order", "Position"],
                 "Spot": ["SpotTrade"],
-                "Wallet": ["AccountTransfer"],
+                "Wallet": ["AccountTransfer", *(["Withdraw"] if withdraws else [])],
                 "Options": [],
                 "Derivatives": ["DerivativesTrade"],
                 "CopyTrading": [],

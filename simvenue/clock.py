@@ -13,6 +13,7 @@ class VenueClock:
             raise ValueError("a stepped clock needs a start")
         self.mode = mode
         self._now_ms = start_ms or 0
+        self.skew_ms = 0  # how far the venue's wall clock is ahead of the machine's (the fault clock_skew)
 
     @property
     def stepped(self) -> bool:
@@ -20,11 +21,11 @@ class VenueClock:
 
     def now_ms(self) -> int:
         """Read market time, Unix ms: candles, orders, rate windows, expiry."""
-        return self._now_ms if self.stepped else self.wall_ms()
+        return self._now_ms if self.stepped else _machine_ms()
 
     def wall_ms(self) -> int:
-        """Read the machine's time, Unix ms: signatures, request windows, server-time endpoints."""
-        return time.time_ns() // 1_000_000
+        """Read the machine's time and the skew, Unix ms: signatures, request windows, server-time endpoints."""
+        return _machine_ms() + self.skew_ms
 
     def advance(self, ms: int) -> int:
         """Move a stepped clock on; give the new market time. ValueError on a wall clock or backwards."""
@@ -34,3 +35,7 @@ class VenueClock:
             raise ValueError("time goes forward only")
         self._now_ms += ms
         return self._now_ms
+
+
+def _machine_ms() -> int:
+    return time.time_ns() // 1_000_000

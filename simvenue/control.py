@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from simvenue.amounts import read_amount
+from simvenue.fault_settings import FaultSetting, known_faults, not_applicable, set_fault
 from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
 from simvenue.venue import Venue
 
@@ -50,6 +51,9 @@ class Control:
             web.post(f"{PREFIX}/orders", self.place),
             web.post(f"{PREFIX}/balances", self.deposit),
             web.post(f"{PREFIX}/price", self.price),
+            web.get(f"{PREFIX}/faults", self.faults),
+            web.post(f"{PREFIX}/faults", self.set_fault),
+            web.delete(f"{PREFIX}/faults", self.clear_faults),
             web.route("*", PREFIX + "/{rest:.*}", self.unknown),
         ]
 
@@ -110,6 +114,28 @@ class Control:
             return {"symbol": symbol, "price": plain(self._venue.market(symbol).last)}
 
         return await _answer(request, act)
+
+    async def faults(self, request: web.Request) -> web.Response:
+        told = {
+            "set": self._venue.faults.rows(),
+            "known": known_faults(),
+            "not_applicable": not_applicable(self._venue.spec.name),
+        }
+        return web.json_response(told)
+
+    async def set_fault(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            set_fault(self._venue, _fault(asked))
+            return {"set": self._venue.faults.rows()}
+
+        return await _answer(request, act)
+
+    async def clear_faults(self, request: web.Request) -> web.Response:
+        name = request.query.get("name")
+        if name is not None and name not in known_faults():
+            return _refused(400, f"no fault {name[:40]}: there are {', '.join(known_faults())}")
+        self._venue.faults.clear(name)
+        return web.json_response({"set": self._venue.faults.rows()})
 
     def _symbol(self, asked: dict[str, Any]) -> str:
         symbol = str(asked["symbol"])
@@ -203,6 +229,20 @@ def _amount(value: object) -> Decimal:
     if amount is None:
         raise ValueError(f"{str(value)[:40]!r} is not an amount")
     return amount
+
+
+def _fault(asked: dict[str, Any]) -> FaultSetting:
+    unknown = sorted(set(asked) - {"name", "value", "times", "match"})
+    if unknown:
+        raise ValueError(f"a fault has name, value, times and match, not {unknown[0][:40]}")
+    value, times, match = asked.get("value"), asked.get("times"), asked.get("match")
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal | None):
+        raise ValueError(f"the value of a fault is a number or a string, not {str(value)[:40]}")
+    if isinstance(times, bool) or not isinstance(times, int | None):
+        raise ValueError(f"times is a whole number from 1, not {str(times)[:40]}")
+    if not isinstance(match, str | None):
+        raise ValueError(f"match is an operation, not {str(match)[:40]}")
+    return FaultSetting(str(asked["name"])[:80], "" if value is None else str(value), times, match or "")
 
 
 def _word(asked: dict[str, Any], key: str, words: tuple[str, ...]) -> str:

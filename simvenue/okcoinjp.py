@@ -19,6 +19,7 @@ from simvenue.okcoinjp_protocol import (
     outcomes_envelope,
     read_params,
 )
+from simvenue.okcoinjp_refusals import OkcoinjpRefusals, is_public, operation_of
 from simvenue.venue import Order, Pair, RateWindow, Venue, VenueSpec
 
 MAKER_RATE, TAKER_RATE = Decimal("0.0007"), Decimal("0.0014")
@@ -125,6 +126,7 @@ class OkcoinjpWire:
         self._public: dict[tuple[str, str], Call] = OkcoinjpMarket(venue).calls
         self._private: dict[tuple[str, str], Call] = OkcoinjpAccount(venue).calls | orders.calls
         self._actions: dict[tuple[str, str], Action] = orders.actions
+        self._refusals = OkcoinjpRefusals()
         self._gateway = RateWindow("gateway", GATEWAY_LIMIT, 1000, lambda request, body: 1)
 
     def limits(self, which: str) -> list[RateWindow]:
@@ -168,6 +170,15 @@ class OkcoinjpWire:
             "msg": "Not Found",
         }
         return self._with_gateway(web.json_response(document, status=404))
+
+    def operation(self, request: web.Request, body: bytes) -> str:
+        return operation_of(request)
+
+    def needs_key(self, request: web.Request) -> bool:
+        return not is_public(request)
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        return self._with_gateway(self._refusals.answer(why, request, body))
 
     def order_id(self, order: Order) -> str:
         return f"{order.created_at}{order.number:06d}"

@@ -64,6 +64,7 @@ class OkcoinjpAccount:
 
     def configuration(self, params: Params) -> list[Any]:
         """Tell what the key may do: it is bound to an address, trades, and cannot withdraw."""
+        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None
         return [
             {
                 "uid": "30000001",
@@ -74,7 +75,7 @@ class OkcoinjpAccount:
                 "level": "Lv1",
                 "levelTmp": "",
                 "label": "simulated",
-                "perm": "read_only,trade",
+                "perm": "read_only,trade,withdraw" if withdraws else "read_only,trade",
                 "ip": "127.0.0.1",
                 "roleType": "0",
                 "opAuth": "0",

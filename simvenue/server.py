@@ -6,13 +6,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
 
 from simvenue.build import build_venue, wire_class
 from simvenue.control import PREFIX, Control, not_simulated
+from simvenue.fault_front import StruckRequest
+from simvenue.fault_settings import read_fault, set_fault
 from simvenue.rates import first_full
 from simvenue.venue import Venue
 from simvenue.wire import Wire
@@ -38,15 +40,24 @@ def make_app(venue: Venue, wire: Wire, limits: str) -> web.Application:
         venue.catch_up()
         if request.path == PREFIX or request.path.startswith(PREFIX + "/"):
             return await handler(request)
+        struck = StruckRequest(venue, wire, request, body)
+        unreached = struck.unreached()
+        if unreached is not None:
+            return unreached
+        struck.set_clock()
         now = venue.now_ms()
         venue.requests.count(now)
         full = first_full(windows, request, body, now)
         if full is not None:
             venue.requests.refused_for_rate += 1
-            return wire.rate_refusal(request, full)
-        if request.match_info.http_exception is not None:
-            return wire.not_found(request)
-        return await handler(request)
+            return struck.stamped(wire.rate_refusal(request, full))
+
+        async def carry_out() -> web.StreamResponse:
+            if request.match_info.http_exception is not None:
+                return wire.not_found(request)
+            return await handler(request)
+
+        return await struck.answer(carry_out)
 
     app = web.Application(middlewares=[front])
     app.add_routes(Control(venue).routes())
@@ -63,7 +74,11 @@ class VenueServer:
         self.base_url = ""
         venue.order_id_maker, venue.fill_id_maker = wire.order_id, wire.fill_id
         self._runner = web.AppRunner(
-            make_app(venue, wire, limits), access_log=None, handle_signals=False, shutdown_timeout=0.2
+            make_app(venue, wire, limits),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=0.2,
+            handler_cancellation=True,  # who waits for a client that has gone (hang, slow) stops waiting
         )
 
     @classmethod
@@ -75,11 +90,19 @@ class VenueServer:
         candles: Path | None = None,
         seed: int = 1,
         limits: str = "published",
+        faults: Sequence[str] = (),
     ) -> "VenueServer":
-        """Put a venue together by name. Raises ValueError, one line, for an unknown name or a bad file."""
+        """Put a venue together by name; `faults` are set from the start, as NAME[=VALUE][@OPERATION][xTIMES].
+
+        Raises ValueError, one line, for an unknown name or a bad file.
+        """
         make_wire = wire_class(exchange)
+        asked = [read_fault(text) for text in faults]
         venue = build_venue(make_wire.spec, mode=clock, candles=candles, seed=seed)
-        return cls(venue, make_wire(venue), limits=limits)
+        server = cls(venue, make_wire(venue), limits=limits)
+        for fault in asked:
+            set_fault(venue, fault)
+        return server
 
     async def start(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         """Listen; port None or 0 takes a free one. Raises ValueError when the port is in use."""
@@ -154,10 +177,11 @@ def run(
     limits: str = "published",
     clock: str = "wall",
     parent: int | None = None,
+    faults: Sequence[str] = (),
 ) -> int:
     """Serve one venue in the foreground; give the exit status: 0 stopped, 2 with one line on stderr."""
     try:
-        server = VenueServer.build(exchange, clock=clock, candles=candles, seed=seed, limits=limits)
+        server = VenueServer.build(exchange, clock=clock, candles=candles, seed=seed, limits=limits, faults=faults)
         asyncio.run(serve(server, host=host, port=port, parent=parent))
     except ValueError as error:
         _say(str(error))

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from random import Random
 
 from simvenue.accounts import ZERO, Account, lock_of
+from simvenue.answer_faults import ANSWER_FAULTS
 from simvenue.candles import MINUTE, CandleSource
 from simvenue.clock import VenueClock
 from simvenue.doorman import check_money, check_shape
@@ -63,7 +64,7 @@ __all__ = [
 UNBOUNDED = Decimal("Infinity")
 
 # What strikes at answers (simvenue/answer_faults.py), and what befalls orders, account and market.
-FAULT_NAMES: tuple[str, ...] = ()
+FAULT_NAMES: tuple[str, ...] = (*ANSWER_FAULTS,)
 
 
 class Venue:
@@ -85,6 +86,7 @@ class Venue:
         self.clock = clock
         self.secrets = secrets
         self.rng = Random(f"{seed}:{spec.name}:ids")
+        self.fault_rng = Random(f"{seed}:{spec.name}:faults")
         self.requests = RequestCounts()
         self.faults = FaultBoard(FAULT_NAMES)
         self.orders: list[Order] = []

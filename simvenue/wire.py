@@ -33,6 +33,21 @@ class Wire(Protocol):
         """Render the venue's own 404 (also for a wrong method)."""
         ...
 
+    def operation(self, request: web.Request, body: bytes) -> str:
+        """Name what a request asks for, by one of simvenue.answer_faults.OPERATIONS; "other" for unknown paths."""
+        ...
+
+    def needs_key(self, request: web.Request) -> bool:
+        """Tell whether the request is one that must be signed."""
+        ...
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        """Render the venue's own answer to a request that a fault strikes; None where it answers as always.
+
+        why: server_error (HTTP 500), rate_limited, rate_limited_html, auth_revoked, maintenance, cancel_refused.
+        """
+        ...
+
     def order_id(self, order: Order) -> str:
         """Make the id under which clients see this order; number, symbol and created_at are set."""
         ...

@@ -19,8 +19,8 @@ from trading.orders import OrderIntent, OrderType, TimeInForce
 KEYS = {"exchange", "base_url", "api_key", "api_secret", "passphrase", "control_url"}
 
 
-def started(command: Command, name: str) -> Any:
-    process = command.start("venue", name)
+def started(command: Command, name: str, *options: str) -> Any:
+    process = command.start("venue", name, *options)
     line = until(lambda: command.said(process).partition("\n")[0] or process.poll() is not None, "the first line")
     return process, json.loads(line)
 
@@ -35,6 +35,18 @@ def test_its_first_line_tells_where_it_is_and_a_signal_ends_it_clean(command: Co
     process.send_signal(number)
     assert command.ended(process) == 0, command.said(process)
     assert processes_of(command.home) == []
+
+
+def test_faults_are_set_from_the_start_and_a_wrong_one_is_one_line(command: Command) -> None:
+    _, told = started(command, "bitbank", "--fault", "ack_500=503@cancelx2", "--fault", "slow")
+    rows = control(told["control_url"], "faults")["set"]
+    assert rows == [
+        {"name": "ack_500", "value": "503", "times": 2, "match": "cancel"},
+        {"name": "slow", "value": "", "times": None, "match": ""},
+    ]
+    done = command.run("venue", "okj", "--fault", "lost_akc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no fault lost_akc: there are" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_commands_of_the_same_home_find_it_until_it_ends(command: Command) -> None:

@@ -41,6 +41,15 @@ class PlainWire:
     def not_found(self, request: web.Request) -> web.Response:
         return web.json_response({"refused": "nothing here"}, status=404)
 
+    def operation(self, request: web.Request, body: bytes) -> str:
+        return "place" if request.method == "POST" else "ticker"
+
+    def needs_key(self, request: web.Request) -> bool:
+        return False
+
+    def refusal(self, why: str, request: web.Request, body: bytes, operation: str) -> web.Response | None:
+        return web.json_response({"refused": why}, status=500)
+
     def order_id(self, order: Order) -> str:
         return f"order-{order.number}"
 
