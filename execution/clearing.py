@@ -35,7 +35,7 @@ _FEWEST_ROUNDS = 8  # market time that others step leaps: patience also wants so
 # The widest request window of the venues (OKJ 30 s): later copies of a request are refused by the venue.
 LATEST_ARRIVAL = timedelta(seconds=35)
 _FIRST_PAUSE_SECONDS = 0.25
-_TROUBLE_PAUSE_SECONDS = 0.5
+_TROUBLE_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _RATE_LIMITED_PAUSE_SECONDS = 10.0
 # How far apart the two empty lists of a proof stand: longer where a cancel or a list is only a queue ticket.
@@ -64,6 +64,7 @@ class Stopping:
     left: dict[str, tuple[VenueOrder, ...]] = field(default_factory=dict)  # by symbol; absent: never read
     awaited: dict[str, tuple[Order, ...]] = field(default_factory=dict)  # by symbol: ours that may yet come up
     known: dict[str, tuple[Order, ...]] = field(default_factory=dict)  # by symbol: in flight when the ledger last told
+    was_told: asyncio.Event = field(default_factory=asyncio.Event)  # the ledger was asked once, whatever it said
     empty_at: dict[str, datetime] = field(default_factory=dict)
     proved_at: dict[str, datetime] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
@@ -83,6 +84,8 @@ class Stopping:
         except LedgerUnavailable as error:
             self.note("orders in flight", error)
             return None
+        finally:
+            self.was_told.set()
         self.known = {}
         for order in orders:
             self.known[order.intent.symbol] = (*self.known.get(order.intent.symbol, ()), order)
@@ -210,7 +213,7 @@ class _Clearing:
 
     async def _cancel(self, listed: tuple[VenueOrder, ...] | None) -> bool:
         """Ask once for the cancel of everything, or, where that had no answer, of each order. False: trouble."""
-        orders = self._to_cancel(listed)
+        orders = await self._to_cancel(listed)
         if self._by_each:
             self._by_each = False
             return await self._cancel_each(orders)
@@ -226,10 +229,11 @@ class _Clearing:
             self._by_each = bool(orders)
             return False
 
-    def _to_cancel(self, listed: tuple[VenueOrder, ...] | None) -> tuple[str, ...]:
+    async def _to_cancel(self, listed: tuple[VenueOrder, ...] | None) -> tuple[str, ...]:
         """Ids to cancel one by one: those that are listed; unread, those last seen and those the ledger knows."""
         if listed is not None:
             return tuple(order.venue_order_id for order in listed)
+        await self._all.was_told.wait()  # a moment at most (execution/reach.py)
         ids = [order.venue_order_id for order in self._all.left.get(self._symbol, ())]
         ids += [order.venue_order_id for order in self._all.known.get(self._symbol, ()) if order.venue_order_id]
         return tuple(number for number in dict.fromkeys(ids) if number not in self._all.ended)
@@ -237,13 +241,18 @@ class _Clearing:
     async def _cancel_each(self, ids: Sequence[str]) -> bool:
         """Cancel one after the other, past one that hangs, up to the first that meets trouble."""
         waiting, running, calm = deque(ids), set[asyncio.Task[bool]](), True
-        while running or (waiting and calm):
-            if waiting and calm and len(running) < _SLOW_AT_ONCE:
-                running.add(asyncio.ensure_future(self._cancel_one(waiting.popleft())))
-            done, running = await asyncio.wait(
-                running, timeout=_SLOW_SECONDS if waiting and calm else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            calm = calm and all(task.result() for task in done)
+        try:
+            while running or (waiting and calm):
+                if waiting and calm and len(running) < _SLOW_AT_ONCE:
+                    running.add(asyncio.ensure_future(self._cancel_one(waiting.popleft())))
+                done, running = await asyncio.wait(
+                    running, timeout=_SLOW_SECONDS if waiting and calm else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                answers = [task.result() for task in done]
+                calm = calm and all(answers)
+        finally:
+            for task in running:
+                task.cancel()
         self._answered += calm
         return calm
 
