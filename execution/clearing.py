@@ -34,7 +34,7 @@ PATIENCE = timedelta(seconds=120)
 _FEWEST_ROUNDS = 8  # market time that others step leaps: patience also wants some rounds
 # The widest request window of the venues (OKJ 30 s): later copies of a request are refused by the venue.
 LATEST_ARRIVAL = timedelta(seconds=35)
-_FIRST_PAUSE_SECONDS = 0.25
+_FIRST_PAUSE_SECONDS = 0.1
 _TROUBLE_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _RATE_LIMITED_PAUSE_SECONDS = 10.0
