@@ -57,6 +57,8 @@ async def flatten(
     as_asked = True
     with _sole_closer(home, target.account, note) if close else contextlib.nullcontext(False) as we_close:
         for symbol in symbols:
+            if ":" not in symbol:  # spot holds no position, and the venue need not be asked to know that
+                continue
             try:
                 positions = await target.exchange.positions(symbol)
                 for position in positions if we_close else ():

@@ -133,7 +133,6 @@ class Place:
     lease: Lease
     control_url: str
     session: aiohttp.ClientSession
-    placed: int = 0
 
     async def rest(self, orders: int) -> None:
         """Let orders rest at the venue by its control side, which no limit counts; each second one is in the ledger."""
@@ -144,12 +143,11 @@ class Place:
             asked = {"symbol": self.symbol, "side": "buy", "type": "limit", "price": str(price)}
             asked["quantity"] = str(quantity := instrument.smallest_quantity(price))
             told = await self.control("orders", asked)
-            self.placed += 1
             if number % 2:
                 self._write(told["id"], price, quantity)
 
     def _write(self, venue_order_id: str, price: Decimal, quantity: Decimal) -> None:
-        now, number = WallClock().now(), client_order_id(self.name, "drill", self.placed)
+        now, number = WallClock().now(), client_order_id(self.name, "drill", venue_order_id)
         intent = OrderIntent(
             client_order_id=number,
             venue=self.name,
