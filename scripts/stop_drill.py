@@ -216,21 +216,19 @@ async def _calm(place: Place) -> None:
 
 
 async def drill(name: ExchangeName, orders: int, runs: int, fail_seconds: float) -> Row:
-    """Measure one venue; each run has a budget of its own, so that none waits for the one before."""
+    """Measure one venue; each run has a venue, a ledger and budgets of its own: none waits for the one before."""
     stops, returned, bares, requests, left = [], [], [], [(0, 0)], 0
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        with simulated_venues(home, {name: ("--clock", "wall", "--limits", "published")}):
-            for _ in range(runs):
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder)
+            with simulated_venues(home, {name: ("--clock", "wall", "--limits", "published")}):
                 async with _at(name, home) as place:
-                    await place.rest(orders)
-                    _forget_budget(home)
+                    await _prepare(place, home, orders)
                     stop, seconds, asked = await _stopped(place, home, fail_seconds)
                     left += await place.left()
                     stops.append(stop)
                     returned.append(seconds)
-                    await place.rest(orders)
-                    _forget_budget(home)
+                    await _prepare(place, home, orders)
                     before = place.exchange.traffic().requests
                     with urgent():
                         bares.append(await Bare(place.exchange, place.symbol).run())
@@ -253,6 +251,12 @@ async def drill(name: ExchangeName, orders: int, runs: int, fail_seconds: float)
         requests=max(asked for asked, _ in requests),
         bare_requests=max(asked for _, asked in requests),
     )
+
+
+async def _prepare(place: Place, home: Path, orders: int) -> None:
+    _forget_budget(home)
+    await place.rest(orders)
+    _forget_budget(home)
 
 
 def _forget_budget(home: Path) -> None:
