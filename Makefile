@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev demo up test check format pins clean
+.PHONY: setup setup-dev demo up drill test check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -33,6 +33,10 @@ demo: setup
 
 up: setup
 	@$(BIN)/crypto-bot up
+
+# The emergency stop against the bare sequence of a venue's own requests (docs/emergency-stop.md)
+drill: setup
+	@$(BIN)/python scripts/stop_drill.py
 
 # Two at a time: many tests wait for a process of theirs.
 test: setup-dev

@@ -2,6 +2,8 @@
 
 import asyncio
 import getpass
+import os
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,18 +14,37 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.logs import configure_logging
+from services.simulated import find_venue
 
 if TYPE_CHECKING:
     from execution.emergency import EmergencyStop
 
 
 def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason: str, as_json: bool) -> int:
-    """Stop the exchanges; exit status 0 only when every one is latched and proved empty of orders."""
+    """Stop the exchanges; exit status 0 only when every one is latched and proved empty of orders.
+
+    The first SIGTERM or Ctrl+C ends it with a report of what was last seen (status 1), the second at once.
+    """
     from execution.emergency import stop_exchanges
 
     settings = load_settings()
     _log_if_possible(settings)
-    stop = asyncio.run(stop_exchanges(settings, exchanges, by=_who(), reason=reason, close_positions=close_positions))
+
+    async def run() -> "EmergencyStop":
+        loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
+
+        def interrupt() -> None:
+            interrupted.set()
+            for each in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(each)
+
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, interrupt)
+        return await stop_exchanges(
+            settings, exchanges, by=_who(), reason=reason, close_positions=close_positions, interrupted=interrupted
+        )
+
+    stop = asyncio.run(run())
     if as_json:
         print_json(
             {
@@ -33,6 +54,7 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
                 "not_running": stop.idle,
                 "not_reached": stop.unreached,
                 "problems": stop.problems,
+                "to_do": stop.to_do,
             }
         )
     else:
@@ -45,22 +67,30 @@ def _log_if_possible(settings: Settings) -> None:
     try:
         configure_logging(settings)
     except ConfigurationError:
-        if not any(each.endpoint is not Endpoint.SIMULATED or each.base_url for each in settings.exchanges.values()):
+        if not any(_can_be_found(settings, name) for name in settings.exchanges):
             raise
         told = settings.logging.model_copy(update={"handlers": ("console",)})
         configure_logging(settings.model_copy(update={"logging": told}))
 
 
+def _can_be_found(settings: Settings, name: ExchangeName) -> bool:
+    configured = settings.exchanges[name]
+    if configured.endpoint is not Endpoint.SIMULATED or configured.base_url:
+        return True
+    return find_venue(settings.home, name) is not None
+
+
 def _show(stop: "EmergencyStop") -> None:
     print_table(
         "emergency stop",
-        ("exchange", "cancelled", "left", "proved", "positions", "problems"),
+        ("exchange", "cancelled", "filled", "left", "proved", "positions", "problems"),
         [
             (
                 venue.account,
                 len(venue.cancelled),
+                len(venue.filled),
                 len(venue.left),
-                venue.verified,
+                "no" if venue.proved_after is None else f"after {venue.proved_after:.1f} s",
                 "; ".join(f"{p.side} {p.quantity} {p.symbol}" for p in venue.positions),
                 "; ".join(venue.problems),
             )
@@ -76,6 +106,8 @@ def _show(stop: "EmergencyStop") -> None:
         say("nothing is left in the market; `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again")
     else:
         say("[red]NOT CLEAN: look at the venues' own pages now[/]")
+        for sentence in stop.to_do:
+            say(f"[red]{escape(sentence)}[/]")
 
 
 def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
@@ -101,4 +133,8 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
 
 
 def _who() -> str:
-    return f"{getpass.getuser()} by crypto-bot stop"
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may run under a number that has no name
+        user = f"user {os.getuid()}"
+    return f"{user} by crypto-bot stop"

@@ -236,13 +236,13 @@ class BitbankReader(Reader):
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """All resting orders of the pair; the venue allows 30, which is one page."""
-        rows = await self._rows(_ACTIVE_ORDERS, "orders", {"pair": await self._pair(symbol)})
+        rows = await self._rows(_ACTIVE_ORDERS, "orders", {"pair": _name(symbol)})
         with reading(self.name):
             return tuple(read_order(symbol, row) for row in rows)
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
         """One order, up to three months after its end. Raises OrderNotFound."""
-        params = {"pair": await self._pair(symbol), "order_id": venue_order_id}
+        params = {"pair": _name(symbol), "order_id": venue_order_id}
         row = await self._data(_ORDER, params)
         with reading(self.name):
             return read_order(symbol, row)
@@ -346,7 +346,7 @@ class Bitbank(BitbankReader):
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
         """Ask for the cancel. An order that has already ended is no error; its state tells which way."""
-        params = {"pair": await self._pair(symbol), "order_id": int(venue_order_id)}
+        params = {"pair": _name(symbol), "order_id": int(venue_order_id)}
         try:
             await self._data(_CANCEL, params)
         except Refused as error:
@@ -362,7 +362,7 @@ class Bitbank(BitbankReader):
                 await self._cancel_many(symbol, ids[start : start + _CANCELS_A_REQUEST])
 
     async def _cancel_many(self, symbol: str, order_ids: Sequence[str]) -> None:
-        params = {"pair": await self._pair(symbol), "order_ids": [int(each) for each in order_ids]}
+        params = {"pair": _name(symbol), "order_ids": [int(each) for each in order_ids]}
         try:
             await self._data(_CANCEL_MANY, params)
         except Refused as error:
@@ -371,6 +371,11 @@ class Bitbank(BitbankReader):
             # One of them had ended; whether the others were cancelled is not said.
             for order_id in order_ids:
                 await self.cancel(symbol, order_id)
+
+
+def _name(symbol: str) -> str:
+    """The venue's name of a symbol, without asking for instruments: getting out must not hang on that list."""
+    return symbol.replace("/", "_").lower()
 
 
 def _file_start(moment: datetime, yearly: bool) -> datetime:

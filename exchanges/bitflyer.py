@@ -219,8 +219,7 @@ class BitflyerReader(Reader):
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """All resting orders of the product. Raises NoAnswer where the list may have been cut."""
-        product = await self._product(symbol)
-        active = {**product, "child_order_state": "ACTIVE", "count": PAGE}
+        active = {**self._product_by_name(symbol), "child_order_state": "ACTIVE", "count": PAGE}
         orders = self._orders(symbol, await self._pages(CHILD_ORDERS, active))
         # Asked for what is before a row, the venue leaves resting orders out: a full page may not be all.
         if len(orders) in (_ROWS, PAGE):
@@ -229,7 +228,7 @@ class BitflyerReader(Reader):
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
         """One order by its acceptance id. Raises OrderNotFound, also for one that is not visible yet."""
-        product = await self._product(symbol)
+        product = self._product_by_name(symbol)
         rows = await self.client.call(CHILD_ORDERS, {**product, "child_order_acceptance_id": venue_order_id})
         found = self._orders(symbol, rows)
         if not found:
@@ -284,6 +283,12 @@ class BitflyerReader(Reader):
 
     async def _product(self, symbol: str) -> dict[str, Any]:
         await self.instrument(symbol)
+        return {"product_code": _PRODUCTS[symbol].code}
+
+    def _product_by_name(self, symbol: str) -> dict[str, Any]:
+        """As `_product`, without asking for instruments: getting out must not hang on that list."""
+        if symbol not in _PRODUCTS:
+            raise BadRequest(self.name, f"has no symbol {symbol}; near: {', '.join(_PRODUCTS)}")
         return {"product_code": _PRODUCTS[symbol].code}
 
     async def _pages(
@@ -348,7 +353,7 @@ class Bitflyer(BitflyerReader):
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
         """Ask for the cancel; the order's state tells what came of it. An ended order is no error."""
-        params = {**await self._product(symbol), "child_order_acceptance_id": venue_order_id}
+        params = {**self._product_by_name(symbol), "child_order_acceptance_id": venue_order_id}
         try:
             await self.client.call(CANCEL, params)
         except OrderNotFound:
@@ -356,7 +361,7 @@ class Bitflyer(BitflyerReader):
 
     async def cancel_all(self, symbol: str) -> None:
         """Ask for the cancel of every resting order of the product, in one request."""
-        await self.client.call(CANCEL_ALL, await self._product(symbol))
+        await self.client.call(CANCEL_ALL, self._product_by_name(symbol))
 
 
 READER, TRADER = BitflyerReader, Bitflyer

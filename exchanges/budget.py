@@ -155,10 +155,15 @@ class RequestBudget:
             # Read behind the lock: a process that waited for it would else write down a moment long past.
             now_ms = self._now_ms()
             book = self._read(now_ms)
-            wait_ms = max(0, book.hold_until_ms - now_ms)
+            held = book.hold_until_ms > now_ms
+            wait_ms = 0 if cancelling or not held else book.hold_until_ms - now_ms
             for window in windows:
                 inside = self._counted(book, window, now_ms)
-                excess = len(inside) - self.allowed(window, cancelling=cancelling)
+                allowed = self.allowed(window, cancelling=cancelling)
+                if cancelling and held:
+                    # What the torn file knew may have used up all but what is kept back for this.
+                    allowed = max(1, allowed - self.allowed(window))
+                excess = len(inside) - allowed
                 if excess >= 0:
                     # The request that must leave the window before there is room for one more.
                     wait_ms = max(wait_ms, inside[excess] + window.milliseconds + 1 - now_ms)

@@ -210,7 +210,7 @@ class BybitReader(Reader):
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """Every resting order, page by page."""
-        request = {**await self._where(symbol), "openOnly": "0"}
+        request = {**self._where_by_name(symbol), "openOnly": "0"}
         told = await self._pages(OPEN_ORDERS, request, ORDERS_PER_PAGE)
         orders = {row["orderId"]: rows.order(symbol, row) for row in told}
         # Rows that ended while the pages were read may still be in the list.
@@ -278,6 +278,12 @@ class BybitReader(Reader):
         category = SPOT if instrument.kind is Kind.SPOT else LINEAR
         return {"category": category, "symbol": self._venue_symbols[symbol]}
 
+    def _where_by_name(self, symbol: str) -> dict[str, str]:
+        """As `_where`, without asking for instruments: getting out must not hang on that list."""
+        pair, _, settled_in = symbol.partition(":")
+        name = self._venue_symbols.get(symbol, pair.replace("/", ""))
+        return {"category": LINEAR if settled_in else SPOT, "symbol": name}
+
     async def _orders_by(self, symbol: str, by_id: Mapping[str, str]) -> Rows:
         # Never orderId and orderLinkId together: the venue then heeds the first alone.
         request = {**await self._where(symbol), **by_id}
@@ -339,7 +345,7 @@ class Bybit(BybitReader):
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
         """Ask for the cancel. "No such order" is also said of an order that has ended: no error here."""
-        where = await self._where(symbol)
+        where = self._where_by_name(symbol)
         request = {**where, "orderId": venue_order_id}
         if where["category"] == SPOT:
             request["orderFilter"] = "Order"
@@ -348,7 +354,7 @@ class Bybit(BybitReader):
 
     async def cancel_all(self, symbol: str) -> None:
         """One request for linear; for spot one for each kind of order: left unsaid, only plain ones go."""
-        where = await self._where(symbol)
+        where = self._where_by_name(symbol)
         if where["category"] == LINEAR:
             await self.client.call(CANCEL_ALL, where)
             return

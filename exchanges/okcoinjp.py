@@ -163,6 +163,11 @@ class OkjClient(Transport, ccxt.okx):
         return Envelope(False, code, message)
 
 
+def _name(symbol: str) -> str:
+    """The venue's name of a spot symbol, without asking for instruments: getting out must not hang on that list."""
+    return symbol.replace("/", "-")
+
+
 def _refusal(row: object) -> bool:
     return isinstance(row, dict) and str(row.get("sCode") or "0") != "0"
 
@@ -239,7 +244,7 @@ class OkjReader(Reader):
 
     async def order(self, symbol: str, venue_order_id: str) -> VenueOrder:
         """One order. A cancelled one that filled nothing is forgotten by the venue after two hours."""
-        told = await self._data(ORDER, {"instId": await self._pair(symbol), "ordId": venue_order_id})
+        told = await self._data(ORDER, {"instId": _name(symbol), "ordId": venue_order_id})
         if not told:
             raise OrderNotFound(self.name, f"{symbol} has no order {venue_order_id}")
         return rows.order(symbol, told[0])
@@ -304,8 +309,7 @@ class OkjReader(Reader):
         return f"{instrument.base}-{instrument.quote}"
 
     async def _pending(self, symbol: str) -> Rows:
-        request = {"instType": "SPOT", "instId": await self._pair(symbol)}
-        return await self._pages(PENDING, request, "ordId")
+        return await self._pages(PENDING, {"instType": "SPOT", "instId": _name(symbol)}, "ordId")
 
     async def _bars(self, pair: str, bar: str, wanted: int) -> list[Candle]:
         """At least `wanted` bars back from now, where the venue has them; the quick call knows 1440."""
@@ -370,7 +374,7 @@ class Okj(OkjReader):
 
     async def cancel(self, symbol: str, venue_order_id: str) -> None:
         """Ask for the cancel. "No such order" is also said of an order that has ended: no error here."""
-        request = {"instId": await self._pair(symbol), "ordId": venue_order_id}
+        request = {"instId": _name(symbol), "ordId": venue_order_id}
         with suppress(OrderNotFound):
             await self._data(CANCEL, request)
 
@@ -378,7 +382,7 @@ class Okj(OkjReader):
         """Read what rests, then cancel twenty at a time; what cannot be cancelled is raised at the end."""
         with urgent():
             resting = [row["ordId"] for row in await self._pending(symbol)]
-        pair = await self._pair(symbol)
+        pair = _name(symbol)
         refused: list[VenueError] = []
         for start in range(0, len(resting), CANCELS_PER_REQUEST):
             ids = resting[start : start + CANCELS_PER_REQUEST]

@@ -5,8 +5,11 @@ again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.settings import ExecutionSettings
@@ -40,28 +43,60 @@ async def flatten(
     by: str,
     close: bool,
     note: Note,
+    home: Path | None = None,
 ) -> tuple[tuple[Position, ...], bool]:
     """Read the positions and, if asked, close them. Returns what is held at the end and whether that is as
     asked.
 
-    Without `close` any position is as asked, as long as it could be read or none was to be closed. Costs 1
-    request per symbol of a perpetual, and 1 order and some reads for each position that is closed.
+    Without `close` any position is as asked, as long as it could be read or none was to be closed. Of two
+    stops on this host only one closes, the other watches: bitFlyer knows no reduce-only, and closing twice is
+    a new position. Costs 1 request per symbol of a perpetual, and 1 order and some reads for each position
+    that is closed.
     """
     held: list[Position] = []
     as_asked = True
-    for symbol in symbols:
-        try:
-            positions = await target.exchange.positions(symbol)
-            for position in positions if close else ():
-                await _close(target, ledger, clock, position, by, note)
-            if close and positions:
-                positions = await _until_flat(target, clock, symbol)
-        except VenueError as error:
-            note(f"position of {symbol}", error)
-            as_asked = as_asked and not close
-            continue
-        held += positions
+    with _sole_closer(home, target.account, note) if close else contextlib.nullcontext(False) as we_close:
+        for symbol in symbols:
+            if ":" not in symbol:  # spot holds no position, and the venue need not be asked to know that
+                continue
+            try:
+                positions = await target.exchange.positions(symbol)
+                for position in positions if we_close else ():
+                    await _close(target, ledger, clock, position, by, note)
+                if close and positions:
+                    positions = await _until_flat(target, clock, symbol)
+            except VenueError as error:
+                note(f"position of {symbol}", error)
+                as_asked = as_asked and not close
+                continue
+            held += positions
     return tuple(held), as_asked and not (close and held)
+
+
+@contextlib.contextmanager
+def _sole_closer(home: Path | None, account: str, note: Note) -> Iterator[bool]:
+    """Whether we are the one stop on this host that closes the account's positions; where no lock can be had, yes."""
+    if home is None:
+        yield True
+        return
+    path = home / "locks" / f"{account.replace(':', '_').replace('/', '_')}.closing.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        note("closing without a lock against a second stop", error)
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            note("another stop is closing the positions of this account", error)
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)  # gives the lock back
 
 
 async def _close(

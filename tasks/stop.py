@@ -34,4 +34,4 @@ def refuse_unclean(stop: EmergencyStop) -> None:
         for venue in stop.report.venues
         if not venue.is_clean
     ]
-    raise SomethingLeft("; ".join((*problems, *stop.problems)))
+    raise SomethingLeft("; ".join((*problems, *stop.problems, *stop.to_do)))

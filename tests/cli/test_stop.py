@@ -1,6 +1,8 @@
 """`crypto-bot stop` from another process: nothing is left in any market, proved by reading, without Prefect."""
 
 import json
+import shutil
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from config.settings import EXCHANGES, ExchangeName
 from execution.latch import kill_switch
 from services.ledger import Ledger
 from tests.cli.accounts import rest_orders, settings_of
-from tests.cli.command import Command, one_line, resting
+from tests.cli.command import Command, one_line, resting, until
 from tests.cli.conftest import Venues
+from tests.execution.cancel_proxy import cancel_proxy
 
 
 def latched(home: Path) -> dict[str, bool]:
@@ -128,3 +131,75 @@ def test_a_rearm_is_in_the_name_of_a_person_and_said_in_the_status(command: Comm
     assert json.loads(command.run("status", "--json").stdout)[exchange]["kill_switch"] == "off"
     again = command.run("rearm", exchange, "--by", "ann", "--reason", "twice")
     assert again.returncode == 0 and "is not set" in again.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+async def test_an_interrupted_stop_tells_what_is_left_and_what_to_do(
+    command: Command, venues: Venues, number: signal.Signals
+) -> None:
+    venue = venues("bitbank", clock="wall")["bitbank"]
+    address = venue.address
+    await rest_orders(command.home, venue, ours=1, by_hand=1)
+    with cancel_proxy(address.base_url, "502") as proxy:
+        env = {"BITBANK_API_KEY": address.api_key, "BITBANK_API_SECRET": address.api_secret}
+        words = (f"exchanges.bitbank.base_url={proxy.url}", f"exchanges.bitbank.control_url={address.control_url}")
+        process = command.start(
+            "stop", "--exchange", "bitbank", "--json", "--set", words[0], "--set", words[1], env=env
+        )
+        until(proxy.cancel_arrived.is_set, "a cancel")
+        process.send_signal(number)
+        assert command.ended(process, 20) == 1, command.said(process)
+    said = command.said(process)
+    told = json.loads(said[: said.rindex("}\n") + 1])
+    assert not told["clean"]
+    assert len(told["exchanges"]["bitbank"]["left"]) == 2
+    assert any("interrupted before it was proved" in each for each in told["exchanges"]["bitbank"]["problems"])
+    assert sum("LEFT buy" in each for each in told["to_do"]) == 2
+    assert any("crypto-bot stop --exchange bitbank" in each for each in told["to_do"])
+    assert "Traceback" not in said
+
+
+async def test_a_home_that_cannot_be_written_still_cancels_and_is_not_called_clean(
+    command: Command, venues: Venues
+) -> None:
+    venue = venues("okcoinjp")["okcoinjp"]
+    await rest_orders(command.home, venue, ours=0, by_hand=3)
+    for each in ("latches", "budget", "logs"):  # what no right can be lacking for, root's included
+        shutil.rmtree(command.home / each, ignore_errors=True)
+        (command.home / each).write_text("not a folder")
+    for part in command.home.glob("ledger.db*"):
+        part.unlink()
+    (command.home / "ledger.db").mkdir()
+
+    done = command.run("stop", "--exchange", "okj", "--json")
+
+    told = json.loads(done.stdout)
+    assert resting(venue.address.control_url) == []
+    assert done.returncode == 1
+    assert not told["latched"] and told["exchanges"]["okcoinjp"]["verified"]
+    assert any("could not be latched" in each for each in told["problems"])
+    assert any("the kill switch is not set" in each for each in told["to_do"])
+
+
+async def test_what_prefect_is_told_by_the_environment_is_nothing_to_the_stop(command: Command, venues: Venues) -> None:
+    venue = venues("bybit")["bybit"]
+    await rest_orders(command.home, venue, ours=1, by_hand=1)
+    away = {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "PREFECT_PROFILE": "no-such-profile",
+        "PREFECT_HOME": "/dev/null",
+    }
+    done = command.run("stop", "--exchange", "bybit", "--json", env=away)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert resting(venue.address.control_url) == []
+
+
+async def test_a_torn_budget_file_does_not_keep_the_stop_waiting(command: Command, venues: Venues) -> None:
+    venue = venues("okcoinjp", clock="wall")["okcoinjp"]
+    await rest_orders(command.home, venue, ours=0, by_hand=5)
+    for file in (command.home / "budget").glob("*.requests"):
+        file.write_text("torn")
+    process = command.start("stop", "--exchange", "okj")
+    until(lambda: not resting(venue.address.control_url), "an empty market", 30)
+    process.send_signal(signal.SIGTERM)  # the proof would have to wait for the budget
+    assert command.ended(process, 30) in (0, 1)
