@@ -16,12 +16,12 @@ from config.settings import ExecutionSettings
 from exchanges.errors import VenueError
 from execution.desk import Desk, see_through
 from execution.follow import follow
-from execution.place import send_once, write_down
+from execution.place import send_once, write_intent
 from services.clock import Clock, WallClock
 from services.ledger import LeaseLost, Ledger, LedgerUnavailable
 from trading.identifiers import client_order_id
 from trading.market import Position
-from trading.orders import OrderIntent, OrderType, TimeInForce
+from trading.orders import Event, OrderIntent, OrderType, TimeInForce
 from trading.risk import Approved
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note
 
 def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:
     try:
-        write_down(desk, Approved(intent, RUNG), cycle_id=None, known_ids=frozenset())
+        write_intent(desk, Approved(intent, RUNG), cycle_id=None, known_ids=frozenset())
+        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
     except (LeaseLost, LedgerUnavailable) as error:
         note("closing without a line in the ledger", error)
         return False

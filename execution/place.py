@@ -49,14 +49,17 @@ async def _in_turn(desk: Desk, approved: Approved, cycle_id: str | None, known_i
         if (known := desk.ledger.order(desk.account, intent.client_order_id)) is not None:
             return _already_known(known, intent)
         _refuse_when_held(desk, intent)
-        write_down(desk, approved, cycle_id=cycle_id, known_ids=known_ids)
+        write_intent(desk, approved, cycle_id=cycle_id, known_ids=known_ids)
+        if (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:
+            # Pulled since we asked: a stop that saw no order then sees this one, or we see its switch. One of the two.
+            why = f"not sent: the kill switch was latched by {latch.by} ({latch.reason})"
+            return desk.ledger.record(desk.account, intent.client_order_id, Event.ABANDONED, desk.clock.now(), note=why)
+        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
         return await send_once(desk, intent)
 
 
-def write_down(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:
-    """Commit the intent, then that it is about to be sent. Raises LeaseLost, LedgerUnavailable; then nothing
-    may be sent.
-    """
+def write_intent(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:
+    """Commit the intent. Raises LeaseLost, LedgerUnavailable; then nothing may be sent."""
     desk.ledger.write_intent(
         approved.intent,
         desk.lease,
@@ -65,11 +68,10 @@ def write_down(desk: Desk, approved: Approved, *, cycle_id: str | None, known_id
         known_ids=known_ids,
         now=desk.clock.now(),
     )
-    desk.ledger.record(desk.account, approved.intent.client_order_id, Event.SENT, desk.clock.now())
 
 
 async def send_once(desk: Desk, intent: OrderIntent) -> Order:
-    """Send what `write_down` has committed, once, and record what came of it; `place` and the emergency stop
+    """Send what has been committed as SENT, once, and record what came of it; `place` and the emergency stop
     come here.
     """
     ledger, account = desk.ledger, desk.account

@@ -169,6 +169,19 @@ async def test_placing_never_repeats_by_itself(work: Workplace) -> None:
         await work.reconcile(SPOT)
 
 
+async def test_a_kill_switch_pulled_while_the_intent_is_being_written_holds_the_order_back(work: Workplace) -> None:
+    write = work.ledger.write_intent
+
+    def written_late(*told: object, **more: object) -> None:
+        set_latch(work.home, work.ledger, "bitbank", "drill", "ann", BEGIN)  # a stop that sees no order in flight yet
+        write(*told, **more)  # type: ignore[arg-type]
+
+    work.ledger.write_intent = written_late  # type: ignore[method-assign]
+    order = await work.place()
+    assert order.state is State.REJECTED and "latched by ann" in order.note
+    assert work.venue.requests["place"] == 0
+
+
 async def test_a_kill_switch_pulled_while_the_budget_makes_an_order_wait_holds_that_order(work: Workplace) -> None:
     work.venue.room_after = 30.0
     real = work.clock.sleep
