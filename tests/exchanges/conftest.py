@@ -56,6 +56,8 @@ class Simulated:
         overrides = [f"home={home}", f"{block}.base_url={self.base_url}"]
         if requests_per_minute is not None:
             overrides.append(f"{block}.requests_per_minute={requests_per_minute}")
+        # Long enough for a hundred orders to rest side by side while the budget lets them out one by one.
+        overrides.append("exchanges.bitflyer.order_lifetime_minutes=60")
         return load_settings(overrides=overrides, environ={})
 
 
