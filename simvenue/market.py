@@ -59,9 +59,9 @@ class Market:
         """Give this market as it is now, or was at an earlier time, and stays; what rests in it goes on changing."""
         still = copy(self)
         moment = self._now() if at_ms is None else at_ms
-        still._now = lambda: moment  # noqa: SLF001 a copy of its own
-        still._moves, still._eaten = list(self._moves), dict(self._eaten)  # noqa: SLF001
-        still._tapes, still._sides, still._known_last = {}, {}, None  # noqa: SLF001
+        still._now = lambda: moment
+        still._moves, still._eaten = list(self._moves), dict(self._eaten)
+        still._tapes, still._sides, still._known_last = {}, {}, None
         return still
 
     # --- state and last price -----------------------------------------------------------------------------

@@ -305,11 +305,12 @@ class Venue:
         market.resting.add(order)
         if market.pair.kind == "spot":
             self._account.lock(*lock_of(market.pair, order))
-        if order.expires_at is not None:
-            heappush(self._expiries, (order.expires_at, order.number, order))
+        ends_at = [] if order.expires_at is None else [order.expires_at]
         early = None if order.by_hand else self.faults.strike("self_expiry", "place", ("place",))
         if early is not None:
-            heappush(self._expiries, (self._now + ms_of(early), order.number, order))
+            ends_at.append(self._now + ms_of(early))
+        if ends_at:
+            heappush(self._expiries, (min(ends_at), order.number, order))
 
     def cancel(self, order: Order, why: str = "client", status: str = "cancelled") -> None:
         """Cancel an open order and free what it locked. Raises AlreadyEnded."""
