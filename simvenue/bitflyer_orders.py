@@ -128,7 +128,10 @@ class BitflyerOrders:
 
     def _known(self, parameters: Parameters) -> list[Order]:
         """Give the orders as the order list has them; a look for one order finds it as it is now."""
-        return self._venue.shown.current_orders() if _names_one(parameters) else self._venue.shown.orders()
+        if _names_one(parameters):
+            return self._venue.shown.current_orders()
+        active = parameters.get("child_order_state") == "ACTIVE"
+        return self._venue.shown.orders("open_orders" if active else "order_history")
 
     def _orders(self, pair: Pair, parameters: Parameters, known: list[Order]) -> Iterator[Order]:
         """Go through the product's known orders, newest first; through one where the parameters name one."""

@@ -37,11 +37,23 @@ NUMBERS = {
     "min_size_raised": Bounds(Decimal(10), Decimal(1), Decimal(1_000_000), "a factor"),
     "candle_gap": Bounds(Decimal(3), Decimal(1), Decimal(100_000), "whole minutes"),
 }
+# the operations that `match` may name; the faults that are not listed here strike at none
+LISTS = ("open_orders", "order_history", "fills")
+PLACING = ("place",)
+MATCHES = {
+    "list_lag": LISTS,
+    "fill_during_cancel": ("cancel",),
+    **dict.fromkeys(("late_visibility", "partial_fill", "post_only_cross", "late_rejection", "self_expiry"), PLACING),
+}
 WORDS = {"empty_book": ("", "bids", "asks"), "late_rejection": ("", "unlisted")}
 
 
-def check_value(fault: Fault) -> None:
-    """Raise ValueError, in one sentence, for a value that the fault cannot have."""
+def check_setting(fault: Fault) -> None:
+    """Raise ValueError, in one sentence, for a value or a match that the fault cannot have."""
+    matches = MATCHES.get(fault.name, ())
+    if fault.match and fault.match not in matches:
+        told = f"the match of {fault.name} is {' or '.join(matches)}" if matches else f"{fault.name} takes no match"
+        raise ValueError(f"{told}, not {fault.match[:40]!r}")
     if fault.name in NUMBERS:
         number_of(fault)
     words = WORDS.get(fault.name)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from simvenue.accounts import ZERO, lock_of
-from simvenue.fault_values import ms_of
+from simvenue.fault_values import LISTS, ms_of
 from simvenue.shown_market import PublicMarket, ShownMarkets
 from simvenue.values import Fill, Order, Pair
 
@@ -58,9 +58,9 @@ class Shown:
             return self._venue.orders
         return [order for order in self._venue.orders if self._is_visible(order)]
 
-    def orders(self) -> list[Order]:
+    def orders(self, operation: str = "order_history") -> list[Order]:
         """List all orders as the lists have them, oldest first. Not to be changed."""
-        lag_ms = self._lag_ms("orders")
+        lag_ms = self._lag_ms(operation)
         if not lag_ms:
             return self.current_orders()
         return list(self._as_of(self._venue.now_ms() - lag_ms))
@@ -88,7 +88,7 @@ class Shown:
         return bool(self._hidden) or self._board.active("order_vanishes") is not None
 
     def _lag_ms(self, what: str) -> int:
-        fault = self._board.active("list_lag", what, ("orders", "open_orders", "fills"))
+        fault = self._board.active("list_lag", what, LISTS)
         return 0 if fault is None else ms_of(fault)
 
     def _as_of(self, at_ms: int) -> Iterator[Order]:

@@ -14,7 +14,7 @@ from simvenue.candles import MINUTE, CandleSource
 from simvenue.clock import VenueClock
 from simvenue.doorman import check_money, check_shape
 from simvenue.engine import Engine
-from simvenue.fault_values import check_value, ms_of, number_of
+from simvenue.fault_values import check_setting, ms_of, number_of
 from simvenue.faults import Fault, FaultBoard
 from simvenue.margin import Margin
 from simvenue.market import Market
@@ -453,7 +453,9 @@ class Venue:
 
     def _judge_fault(self, fault: Fault) -> bool:
         """Check a fault that is being set and let it happen where it happens at once: then it does not stay."""
-        check_value(fault)
+        if fault.name not in ORDER_FAULTS and fault.name not in MARKET_FAULTS:
+            return True
+        check_setting(fault)
         fault.since_ms = fault.since_ms or self._now
         if happen(self, fault):
             return False

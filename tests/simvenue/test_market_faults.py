@@ -84,8 +84,10 @@ async def test_a_stale_market_keeps_its_values_and_its_time(hand: Hand) -> None:
 
 async def test_while_the_shown_market_is_stale_the_true_one_fills_orders(hand: Hand) -> None:
     hand.venue.faults.set("stale_ticker")
+    then = await hand.ticker()
     order = await hand.taken()
     hand.venue.move_price(hand.symbol, D(hand.at("0.89")))
+    assert await hand.ticker() == then
     assert hand.running.true_order(order)["status"] == "filled"
     hand.venue.scale_price(hand.symbol, 1 / D("0.89"))
 

@@ -76,6 +76,17 @@ async def test_lists_that_lag_show_ended_orders_as_open_and_new_ones_not_yet(han
     assert bought in {row.order_id for row in await hand.fills()}
 
 
+async def test_one_list_alone_can_lag(hand: Hand) -> None:
+    hand.running.advance(6_000)
+    hand.venue.faults.set("list_lag", match="open_orders")
+    await hand.taken()
+    bought = await hand.taken(share="1.01")
+    assert await hand.open() == []
+    assert bought in {row.order_id for row in await hand.fills()}
+    with pytest.raises(ValueError, match="the match of list_lag is open_orders or order_history or fills"):
+        hand.venue.faults.set("list_lag", match="place")
+
+
 async def test_after_clearing_the_lists_are_current_again(hand: Hand) -> None:
     hand.venue.faults.set("list_lag", "3600")
     order = await hand.taken()
