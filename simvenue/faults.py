@@ -45,7 +45,6 @@ class FaultBoard:
             raise ValueError(f"times is a whole number from 1, not {times}")
         fault = Fault(name, value, times, match, now_ms)
         if self.on_set(fault):
-            self._set.pop(name, None)
             self._set[name] = fault
         return fault
 
