@@ -73,8 +73,8 @@ class BitbankWire:
         not_simulated=(
             "bitbank: orders that wait for a trigger price (refused with 40024), margin trading",
             "bitbank: the socket.io and PubNub streams, deposits and withdrawals",
-            "bitbank: circuit breaks (the mode is always NONE), delay of the cached public files",
-            "bitbank: the order and cancel figures of /spot/status never rise with load",
+            "bitbank: circuit breaks by the price (one is set as a fault, and ends without an auction)",
+            "bitbank: delay of the cached public files; load (the smallest order rises as a fault only)",
         ),
     )
 

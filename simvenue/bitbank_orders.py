@@ -4,6 +4,7 @@ Each takes the parameters and gives the data of the envelope, or raises BitbankR
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +31,7 @@ class BitbankAccount:
 
     def assets(self, _: Parameters) -> dict[str, Any]:
         """List what the account holds, as `GET /user/assets`."""
-        balances = self._venue.balances()
+        balances = self._venue.shown.balances()
         return {"assets": [asset_row(asset, free, locked) for asset, (free, locked) in balances.items()]}
 
     def place(self, parameters: Parameters) -> dict[str, Any]:
@@ -39,6 +40,8 @@ class BitbankAccount:
         pair = self._pair(parameters)
         if self._venue.market(pair.symbol).state == "closed":  # as /spot/status says: HALT
             raise BitbankRefusal(codes.SUSPENDED)
+        if self._venue.is_halted and request.time_in_force == "post_only":
+            request = replace(request, time_in_force="gtc")  # a circuit break ignores post_only
         try:
             order = self._venue.place(request)
         except Rejection as rejection:
@@ -48,7 +51,7 @@ class BitbankAccount:
     def order(self, parameters: Parameters) -> dict[str, Any]:
         """Look one order up; 50009 from three months after its end."""
         pair = self._pair(parameters)
-        order = self._find(pair, _order_id(parameters))
+        order = self._look_up(pair, _order_id(parameters))
         if order is None:
             raise BitbankRefusal(codes.ORDER_NOT_FOUND)
         return order_row(pair, order)
@@ -56,7 +59,7 @@ class BitbankAccount:
     def orders_info(self, parameters: Parameters) -> dict[str, Any]:
         """Look several orders up; those that are unknown or too old are left out without a word."""
         pair = self._pair(parameters)
-        found = (self._find(pair, order_id) for order_id in _order_ids(parameters))
+        found = (self._look_up(pair, order_id) for order_id in _order_ids(parameters))
         return {"orders": [order_row(pair, order) for order in found if order is not None]}
 
     def cancel(self, parameters: Parameters) -> dict[str, Any]:
@@ -89,7 +92,7 @@ class BitbankAccount:
         count = _count(parameters)
         orders = [
             order
-            for order in reversed(self._venue.open_orders(pair.symbol if pair else None))
+            for order in reversed(self._venue.shown.open_orders(pair.symbol if pair else None))
             if (from_id is None or int(order.id) >= from_id)
             and (end_id is None or int(order.id) <= end_id)
             and since <= order.created_at <= end
@@ -104,14 +107,15 @@ class BitbankAccount:
         count = _count(parameters)
         fills = [
             fill
-            for fill in self._venue.fills
+            for fill in self._venue.shown.fills()
             if (pair is None or fill.order.symbol == pair.symbol)
             and (order_id is None or fill.order.id == str(order_id))
             and since <= fill.at <= end
         ]
         if parameters.get("order") != "asc":
             fills.reverse()
-        return {"trades": [trade_row(self._pair_of(fill.order), fill) for fill in fills[:count]]}
+        page = self._venue.shown.served(fills[:count])
+        return {"trades": [trade_row(self._pair_of(fill.order), fill) for fill in page]}
 
     def margin_status(self, _: Parameters) -> dict[str, Any]:
         """Give the state of a margin account that was never applied for."""
@@ -172,9 +176,13 @@ class BitbankAccount:
             raise LookupError(f"order {order.id} names a pair that this venue lacks: {order.symbol}")
         return pair
 
+    def _look_up(self, pair: Pair, order_id: int) -> Order | None:
+        return self._find(pair, order_id) if self._venue.shown.order_by_id(str(order_id)) is not None else None
+
     def _find(self, pair: Pair, order_id: int) -> Order | None:
+        """Find an order as the matching does, which knows it before the lookups do."""
         order = self._venue.order_by_id(str(order_id))
-        if order is None or order.symbol != pair.symbol:
+        if order is None or order.symbol != pair.symbol or self._venue.shown.forgets(order):
             return None
         gone_since = self._venue.clock.now_ms() - KEPT_AFTER_END_MS
         if order.ended_at is not None and order.ended_at < gone_since:
@@ -224,17 +232,20 @@ class BitbankAccount:
     def _code(self, rejection: Rejection, request: OrderRequest) -> int:
         if rejection.reason == "too_large" and request.type == "market" and request.side == "buy":
             return codes.MARKET_BUY_TOO_LARGE
+        if rejection.reason == "too_small" and request.quantity is not None:
+            usual = self._venue.market(request.symbol).pair.min_quantity
+            return codes.MINIMUM_RAISED if request.quantity >= usual else codes.TOO_SMALL
         if rejection.reason == "price_band" and request.price is not None:
             too_high = request.price > self._venue.market(request.symbol).ticker().last
             return codes.PRICE_TOO_HIGH if too_high else codes.PRICE_TOO_LOW
         return {
             "insufficient_funds": codes.INSUFFICIENT,
-            "too_small": codes.TOO_SMALL,
             "below_min_notional": codes.TOO_SMALL,
             "too_large": codes.TOO_LARGE,
             "off_tick": codes.BAD_PRICE,
             "off_lot": codes.BAD_AMOUNT,
             "too_many_orders": codes.TOO_MANY_ORDERS,
+            "halted": codes.NO_MARKET_ORDERS,
         }[rejection.reason]
 
 

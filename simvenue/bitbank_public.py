@@ -56,7 +56,9 @@ class BitbankPublic:
 
     def pairs(self) -> dict[str, Any]:
         """List the pairs with their fees, digits and flags."""
-        return {"pairs": [pair_row(pair) for pair in self._venue.spec.pairs]}
+        return {
+            "pairs": [pair_row(self._venue.rules(pair.symbol), pair.min_quantity) for pair in self._venue.spec.pairs]
+        }
 
     def statuses(self) -> dict[str, Any]:
         """List how busy each pair is."""
@@ -64,8 +66,8 @@ class BitbankPublic:
             "statuses": [
                 {
                     "pair": pair.venue_symbol,
-                    "status": "NORMAL" if self._venue.market(pair.symbol).state == "running" else "HALT",
-                    "min_amount": text(pair.min_quantity, digits_of(pair.lot)),
+                    "status": "NORMAL" if self._venue.shown.market(pair.symbol).state == "running" else "HALT",
+                    "min_amount": text(self._venue.rules(pair.symbol).min_quantity, digits_of(pair.lot)),
                 }
                 for pair in self._venue.spec.pairs
             ]
@@ -74,7 +76,7 @@ class BitbankPublic:
     def ticker(self, name: str) -> dict[str, Any]:
         """Give one pair's ticker; figures of the last 24 hours."""
         pair = self.pair(name)
-        ticker = self._venue.market(pair.symbol).ticker()
+        ticker = self._venue.shown.market(pair.symbol).ticker()
         digits = digits_of(pair.tick)
         return {
             "sell": None if ticker.ask is None else text(ticker.ask, digits),
@@ -98,7 +100,7 @@ class BitbankPublic:
     def depth(self, name: str) -> dict[str, Any]:
         """Give the book: 200 levels a side and the sum of what lies beyond."""
         pair = self.pair(name)
-        bids, asks = self._venue.market(pair.symbol).book()
+        bids, asks = self._venue.shown.market(pair.symbol).book()
         return {
             "asks": _levels(pair, asks[:LEVELS]),
             "bids": _levels(pair, bids[:LEVELS]),
@@ -109,20 +111,20 @@ class BitbankPublic:
             "ask_market": "0",
             "bid_market": "0",
             "timestamp": self._published_at(pair),
-            "sequenceId": str(self._venue.clock.now_ms() + len(self._venue.orders) + len(self._venue.fills)),
+            "sequenceId": str(self._venue.shown.market_ms() + len(self._venue.orders) + len(self._venue.fills)),
         }
 
     def newest_transactions(self, name: str) -> dict[str, Any]:
         """List the newest 60 trades, newest first."""
         pair = self.pair(name)
-        trades = self._venue.market(pair.symbol).trades(NEWEST_TRANSACTIONS)
+        trades = self._venue.shown.market(pair.symbol).trades(NEWEST_TRANSACTIONS)
         return {"transactions": [_transaction(pair, trade) for trade in trades]}
 
     def transactions(self, name: str, day: str) -> dict[str, Any]:
         """List the trades of one UTC day, oldest first. Raises NoSuchFile for a day without any."""
         pair = self.pair(name)
         start_ms, end_ms = _span(day, "%Y%m%d")
-        trades = self._venue.market(pair.symbol).trades_between(start_ms, end_ms)
+        trades = self._venue.shown.market(pair.symbol).trades_between(start_ms, end_ms)
         if not trades:
             raise NoSuchFile(day)
         return {"transactions": [_transaction(pair, trade) for trade in trades]}
@@ -134,13 +136,13 @@ class BitbankPublic:
             raise NoSuchFile(kind)
         seconds, file_format = CANDLE_TYPES[kind]
         start_ms, end_ms = _span(file, file_format)
-        market = self._venue.market(pair.symbol)
+        market = self._venue.shown.market(pair.symbol)
         if kind in _JOINED:
             # the last week of a year reaches into the next one
             days = market.candles(seconds, start_ms, end_ms - 1 + 6 * DAY_S * 1000)
             bars = [
                 bar
-                for bar in grouped(days, _JOINED[kind], self._venue.clock.now_ms())
+                for bar in grouped(days, _JOINED[kind], self._venue.shown.market_ms())
                 if start_ms <= bar.open_ms < end_ms
             ]
         else:
@@ -148,24 +150,27 @@ class BitbankPublic:
         if not bars:
             raise NoSuchFile(file)
         rows = [_candle(pair, bar) for bar in bars]
-        return {"candlestick": [{"type": kind, "ohlcv": rows}], "timestamp": self._venue.clock.now_ms()}
+        return {"candlestick": [{"type": kind, "ohlcv": rows}], "timestamp": self._venue.shown.market_ms()}
 
     def circuit_break_info(self, name: str) -> dict[str, Any]:
-        """Say that trading is continuous, and at which prices that would end."""
+        """Say whether trading is continuous, and at which prices that would end; or how its halt goes on."""
         pair = self.pair(name)
-        market = self._venue.market(pair.symbol)
-        now_ms = self._venue.clock.now_ms()
+        market = self._venue.shown.market(pair.symbol)
+        now_ms = self._venue.shown.market_ms()
         earlier = market.candles(60, end_ms=now_ms - TEN_MINUTES_MS, limit=1)
         close = earlier[-1].close if earlier else market.ticker().last
         digits = digits_of(pair.tick)
+        upper = text((close * (1 + TRIGGER)).quantize(pair.tick), digits)
+        lower = text((close * (1 - TRIGGER)).quantize(pair.tick), digits)
+        halted = self._venue.is_halted
         return {
-            "mode": "NONE",
-            "estimated_itayose_price": None,
-            "estimated_itayose_amount": None,
-            "itayose_upper_price": None,
-            "itayose_lower_price": None,
-            "upper_trigger_price": text((close * (1 + TRIGGER)).quantize(pair.tick), digits),
-            "lower_trigger_price": text((close * (1 - TRIGGER)).quantize(pair.tick), digits),
+            "mode": "CIRCUIT_BREAK" if halted else "NONE",
+            "estimated_itayose_price": text(market.ticker().last, digits) if halted else None,
+            "estimated_itayose_amount": "0" if halted else None,
+            "itayose_upper_price": upper if halted else None,
+            "itayose_lower_price": lower if halted else None,
+            "upper_trigger_price": None if halted else upper,
+            "lower_trigger_price": None if halted else lower,
             "fee_type": "NORMAL",
             "reopen_timestamp": None,
             "timestamp": now_ms,
@@ -173,8 +178,8 @@ class BitbankPublic:
 
     def _published_at(self, pair: Pair) -> int:
         # the files are written while the market runs; afterwards the last one stays as it was
-        market = self._venue.market(pair.symbol)
-        return self._venue.clock.now_ms() if market.state == "running" else market.ticker().at
+        market = self._venue.shown.market(pair.symbol)
+        return self._venue.shown.market_ms() if market.state == "running" else market.ticker().at
 
 
 def _span(name: str, file_format: str) -> tuple[int, int]:

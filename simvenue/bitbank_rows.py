@@ -22,8 +22,8 @@ def text(value: Decimal, digits: int) -> str:
     return written if Decimal(written) == value else f"{value:.{digits_of(value)}f}"
 
 
-def pair_row(pair: Pair) -> dict[str, Any]:
-    """Write a pair as /spot/pairs lists it."""
+def pair_row(pair: Pair, unit_amount: Decimal) -> dict[str, Any]:
+    """Write a pair as /spot/pairs lists it; `unit_amount` is the smallest order without load."""
     margin = dict.fromkeys(
         [
             "margin_open_maker_fee_rate_quote",
@@ -60,12 +60,12 @@ def pair_row(pair: Pair) -> dict[str, Any]:
         "name": pair.venue_symbol,
         "base_asset": pair.base.lower(),
         "quote_asset": pair.quote.lower(),
-        "maker_fee_rate_base": "0",
-        "taker_fee_rate_base": "0",
+        "maker_fee_rate_base": "0" if pair.fee_in == "quote" else text(pair.maker_rate, 0),
+        "taker_fee_rate_base": "0" if pair.fee_in == "quote" else text(pair.taker_rate, 0),
         "maker_fee_rate_quote": text(pair.maker_rate, 0),
         "taker_fee_rate_quote": text(pair.taker_rate, 0),
         **margin,
-        "unit_amount": text(pair.min_quantity, digits_of(pair.lot)),
+        "unit_amount": text(unit_amount, digits_of(pair.lot)),
         "limit_max_amount": text(pair.max_quantity or Decimal(0), 0),
         "market_max_amount": text(pair.max_market_quantity or Decimal(0), 0),
         "market_allowance_rate": "0.2",
@@ -105,6 +105,7 @@ def order_row(pair: Pair, order: Order) -> dict[str, Any]:
 def trade_row(pair: Pair, fill: Fill) -> dict[str, Any]:
     """Write a fill as trade_history lists it; a rebate is a negative fee."""
     fee = text(fill.fee, 4)
+    in_base = fill.fee_currency == pair.base
     return {
         "trade_id": int(fill.id),
         "pair": pair.venue_symbol,
@@ -114,10 +115,10 @@ def trade_row(pair: Pair, fill: Fill) -> dict[str, Any]:
         "amount": text(fill.quantity, digits_of(pair.lot)),
         "price": text(fill.price, digits_of(pair.tick)),
         "maker_taker": "maker" if fill.maker else "taker",
-        "fee_amount_base": "0",
-        "fee_amount_quote": fee,
-        "fee_occurred_amount_quote": fee,
-        "executed_at": fill.at,
+        "fee_amount_base": fee if in_base else "0",
+        "fee_amount_quote": "0" if in_base else fee,
+        "fee_occurred_amount_quote": "0" if in_base else fee,
+        "executed_at": fill.shown_at,
     }
 
 

@@ -104,7 +104,8 @@ class BitflyerWire:
             "bitflyer: parent orders (the key lacks the permission), the Realtime API, transfers",
             "bitflyer: funding (its rate is stated as 0), leverage points, margin calls and liquidation",
             "bitflyer: a partly closed CFD position books its profit at the average entry price, not by lot",
-            "bitflyer: circuit breaks and pre-open; the block and lowered limit after a general rate breach",
+            "bitflyer: circuit breaks by the price and pre-open (one is set as a fault, and ends without an auction)",
+            "bitflyer: the block and the lowered limit after a general rate breach",
         ),
     )
 

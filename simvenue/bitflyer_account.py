@@ -61,7 +61,7 @@ class BitflyerAccount:
 
     def balances(self, _: Parameters) -> list[dict[str, Any]]:
         """List every currency; what orders lock is in `amount` and not in `available`."""
-        held = self._venue.balances()
+        held = self._venue.shown.balances()
         rows = []
         for currency in self._currencies():
             free, locked = held.get(currency, (ZERO, ZERO))
@@ -70,7 +70,7 @@ class BitflyerAccount:
 
     def collateral(self, _: Parameters) -> dict[str, Any]:
         """Give the margin account in JPY: deposit with realised profit, open profit, what positions need."""
-        deposited = self._venue.collateral().get("JPY", ZERO)
+        deposited = self._venue.shown.collateral().get("JPY", ZERO)
         profit = sum((self._venue.unrealised(pair.symbol) for pair in self._perpetuals()), ZERO)
         needed = sum((self._venue.position_margin(pair.symbol) for pair in self._perpetuals()), ZERO)
         return {
@@ -84,7 +84,7 @@ class BitflyerAccount:
 
     def collateral_accounts(self, _: Parameters) -> list[dict[str, Any]]:
         """List the margin account by currency."""
-        deposited = {"JPY": ZERO, "BTC": ZERO, **self._venue.collateral()}
+        deposited = {"JPY": ZERO, "BTC": ZERO, **self._venue.shown.collateral()}
         return [{"currency_code": currency, "amount": held} for currency, held in deposited.items()]
 
     def positions(self, parameters: Parameters) -> list[dict[str, Any]]:

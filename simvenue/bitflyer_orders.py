@@ -68,8 +68,8 @@ class BitflyerOrders:
         pair = product_of(self._venue, parameters, default=None)
         if (parameters.get("child_order_acceptance_id") is None) == (parameters.get("child_order_id") is None):
             raise invalid("order id: give child_order_id or child_order_acceptance_id")
-        order = next(self._orders(pair, parameters), None)
-        if order is None:
+        order = next(self._orders(pair, parameters, self._venue.orders), None)
+        if order is None or self._venue.shown.forgets(order):
             raise BitflyerRefusal(ORDER_NOT_FOUND, "Order not found")
         self._end(order)
 
@@ -90,15 +90,16 @@ class BitflyerOrders:
             raise invalid("child_order_state")
         if parameters.get("parent_order_id"):
             return []  # no parent order can exist here
+        known = self._known(parameters)
         paged = parameters.get("before") is not None or parameters.get("after") is not None
         active: list[Order] = []
         ended: list[Order] = []
         if state in (None, "ACTIVE") and not paged:
-            active = [order for order in self._orders(pair, parameters) if order.is_open]
+            active = [order for order in self._orders(pair, parameters, known) if order.is_open]
         if state != "ACTIVE":
             rows = (
                 (FIRST_ROW_ID + order.number, order)
-                for order in self._orders(pair, parameters)
+                for order in self._orders(pair, parameters, known)
                 if not order.is_open and state in (None, STATES[order.status])
             )
             ended = page(rows, parameters)
@@ -107,12 +108,12 @@ class BitflyerOrders:
     def executions(self, parameters: Parameters) -> list[dict[str, Any]]:
         """List the account's own executions of a product, newest first."""
         pair = product_of(self._venue, parameters)
-        if parameters.get("child_order_acceptance_id") or parameters.get("child_order_id"):
-            fills = [fill for order in self._orders(pair, parameters) for fill in self._venue.fills_of(order)]
-        else:
-            fills = self._venue.fills
-        rows = ((int(fill.id), fill) for fill in reversed(fills) if fill.order.symbol == pair.symbol)
-        return [_execution_row(fill) for fill in page(rows, parameters)]
+        fills = [fill for fill in self._venue.shown.fills() if fill.order.symbol == pair.symbol]
+        if _names_one(parameters):
+            named = {order.number for order in self._orders(pair, parameters, self._venue.orders)}
+            fills = [fill for fill in fills if fill.order.number in named]
+        rows = self._venue.shown.marked(fills, lambda fill: int(fill.id))
+        return [_execution_row(fill) for fill in self._venue.shown.served(page(rows, parameters))]
 
     def parent_orders(self, parameters: Parameters) -> list[dict[str, Any]]:
         """List no parent order: this key may not send any."""
@@ -125,15 +126,23 @@ class BitflyerOrders:
 
     # -- the parts
 
-    def _orders(self, pair: Pair, parameters: Parameters) -> Iterator[Order]:
-        """Go through the product's orders, newest first; through one where the parameters name one."""
+    def _known(self, parameters: Parameters) -> list[Order]:
+        """Give the orders as the order list has them; a look for one order finds it as it is now."""
+        if _names_one(parameters):
+            return self._venue.shown.current_orders()
+        active = parameters.get("child_order_state") == "ACTIVE"
+        return self._venue.shown.orders("open_orders" if active else "order_history")
+
+    def _orders(self, pair: Pair, parameters: Parameters, known: list[Order]) -> Iterator[Order]:
+        """Go through the product's known orders, newest first; through one where the parameters name one."""
         by_acceptance, by_order = (
             parameters.get("child_order_acceptance_id"),
             parameters.get("child_order_id"),
         )
-        orders: Iterable[Order] = reversed(self._venue.orders)
+        orders: Iterable[Order] = reversed(known)
         if by_acceptance is not None:
-            named = self._venue.order_by_id(str(by_acceptance))
+            books = self._venue if known is self._venue.orders else self._venue.shown
+            named = books.order_by_id(str(by_acceptance))
             orders = [] if named is None else [named]
         for order in orders:
             if order.symbol == pair.symbol and by_order in (None, child_order_id(order)):
@@ -172,9 +181,7 @@ class BitflyerOrders:
         )
 
     def _refusal(self, rejection: Rejection, request: OrderRequest) -> BitflyerRefusal:
-        pair = self._venue.pair(request.symbol)
-        if pair is None:
-            raise LookupError(f"an order was refused for an unknown symbol: {request.symbol}")
+        pair = self._venue.rules(request.symbol)
         reason = rejection.reason
         if reason == "insufficient_funds" and pair.kind == "perpetual":
             return BitflyerRefusal(INSUFFICIENT_MARGIN, "Margin amount is insufficient for this order.")
@@ -187,6 +194,7 @@ class BitflyerOrders:
             "off_tick": (INVALID, "Invalid price"),
             "off_lot": (INVALID, "Invalid size"),
             "too_large": (INVALID, "Invalid size"),
+            "halted": (MARKET_CLOSED, "Market state is closed."),
         }[reason]
         if reason == "price_band" and self._is_above(request):
             message = "The price is too high."
@@ -195,6 +203,10 @@ class BitflyerOrders:
     def _is_above(self, request: OrderRequest) -> bool:
         last = self._venue.market(request.symbol).ticker().last
         return request.price is not None and request.price > last
+
+
+def _names_one(parameters: Parameters) -> bool:
+    return bool(parameters.get("child_order_acceptance_id") or parameters.get("child_order_id"))
 
 
 def _order_row(pair: Pair, order: Order) -> dict[str, Any]:
@@ -230,6 +242,6 @@ def _execution_row(fill: Fill) -> dict[str, Any]:
         "price": fill.price,
         "size": fill.quantity,
         "commission": fill.fee,
-        "exec_date": iso(fill.at, milliseconds=True),
+        "exec_date": iso(fill.shown_at, milliseconds=True),
         "child_order_acceptance_id": fill.order.id,
     }

@@ -14,6 +14,8 @@ from simvenue.bitflyer_replies import (
     product_of,
     whole_number,
 )
+from simvenue.path import IDS_A_MINUTE, MINUTE
+from simvenue.shown_market import gap_from
 from simvenue.values import Level, Pair, Trade
 from simvenue.venue import Venue
 
@@ -47,16 +49,16 @@ class BitflyerPublic:
     def ticker(self, parameters: Parameters) -> dict[str, Any]:
         """Give the ticker: sizes in base, volume of the last 24 hours."""
         pair = product_of(self._venue, parameters)
-        market = self._venue.market(pair.symbol)
+        market = self._venue.shown.market(pair.symbol)
         ticker = market.ticker()
         bids, asks = market.book()
         running = market.state == "running"
         # in the daily maintenance the last ticker stays as it was
-        at = self._venue.clock.now_ms() if running else ticker.at
+        at = self._venue.shown.market_ms() if running else ticker.at
         newest = market.trades(1)
         return {
             "product_code": pair.venue_symbol,
-            "state": "RUNNING" if running else "CLOSED",
+            "state": self._state(pair),
             "timestamp": iso(at, milliseconds=True),
             "tick_id": newest[0].id if newest else 0,
             "best_bid": ticker.bid or Decimal(0),
@@ -75,7 +77,7 @@ class BitflyerPublic:
     def board(self, parameters: Parameters) -> dict[str, Any]:
         """Give the whole book, best first."""
         pair = product_of(self._venue, parameters)
-        market = self._venue.market(pair.symbol)
+        market = self._venue.shown.market(pair.symbol)
         bids, asks = market.book()
         middle = (bids[0].price + asks[0].price) / 2 if bids and asks else market.ticker().last
         return {"mid_price": middle, "bids": _levels(bids), "asks": _levels(asks)}
@@ -83,8 +85,12 @@ class BitflyerPublic:
     def executions(self, parameters: Parameters) -> list[dict[str, Any]]:
         """List public trades newest first, up to 500; -156 for those older than 31 days."""
         pair = product_of(self._venue, parameters)
-        trades = self._venue.market(pair.symbol).trades(
-            count_of(parameters), whole_number(parameters, "before"), whole_number(parameters, "after")
+        before, gap = whole_number(parameters, "before"), self._venue.faults.active("candle_gap")
+        if gap is not None:  # clients make their candles of these
+            absent_from = gap_from(gap, self._venue.shown.market_ms()) // MINUTE * IDS_A_MINUTE
+            before = absent_from if before is None else min(before, absent_from)
+        trades = self._venue.shown.market(pair.symbol).trades(
+            count_of(parameters), before, whole_number(parameters, "after")
         )
         oldest_ms = self._venue.clock.now_ms() - HISTORY_MS
         if trades and trades[0].at < oldest_ms:
@@ -98,8 +104,7 @@ class BitflyerPublic:
     def board_state(self, parameters: Parameters) -> dict[str, Any]:
         """Say how busy the venue is and whether the product trades."""
         pair = product_of(self._venue, parameters)
-        running = self._venue.market(pair.symbol).state == "running"
-        return {"health": self._health(pair), "state": "RUNNING" if running else "CLOSED"}
+        return {"health": self._health(pair), "state": self._state(pair)}
 
     def funding_rate(self, parameters: Parameters) -> dict[str, Any]:
         """Give the rate of the next settlement, and when that is."""
@@ -142,8 +147,13 @@ class BitflyerPublic:
             raise invalid("product")
         return pair
 
+    def _state(self, pair: Pair) -> str:
+        if self._venue.shown.market(pair.symbol).state != "running":
+            return "CLOSED"
+        return "CIRCUIT BREAK" if self._venue.is_halted else "RUNNING"
+
     def _health(self, pair: Pair) -> str:
-        return "NORMAL" if self._venue.market(pair.symbol).state == "running" else "STOP"
+        return "NORMAL" if self._venue.shown.market(pair.symbol).state == "running" else "STOP"
 
 
 def _settled_before(at_ms: int) -> int:

@@ -226,6 +226,8 @@ class BybitWire:
             return envelope(refusal.code, refusal.message, {}, clock.wall_ms(), headers)
         # the server's time is the wall's; every other answer is stamped with the time of its data
         time_ms = clock.wall_ms() if request.path == "/v5/market/time" else clock.now_ms()
+        if request.path.startswith("/v5/market/") and request.path != "/v5/market/time":
+            time_ms = self._venue.shown.market_ms()
         return envelope(0, "OK", result, time_ms, headers)
 
     def _limit_headers(self, window: RateWindow) -> dict[str, str]:

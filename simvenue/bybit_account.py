@@ -38,7 +38,7 @@ class BybitAccount:
         wanted = params["coin"].split(",") if "coin" in params else None
         rows = [
             self._coin(asset, free, locked)
-            for asset, (free, locked) in self._venue.balances().items()
+            for asset, (free, locked) in self._venue.shown.balances().items()
             if (free or locked) and (wanted is None or asset in wanted)
         ]
         worth = plain(sum((Decimal(row["usdValue"]) for row in rows), Decimal(0)))

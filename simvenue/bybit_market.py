@@ -15,7 +15,8 @@ from simvenue.bybit_protocol import (
     whole_number,
 )
 from simvenue.calendar_bars import DAY_MS, first_of_month, grouped, monday, turnover
-from simvenue.venue import Bar, Market, Pair, Trade, Venue, plain
+from simvenue.shown_market import PublicMarket
+from simvenue.venue import Bar, Pair, Trade, Venue, plain
 
 MINUTES = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")
 CALENDAR = {"W": monday, "M": first_of_month}
@@ -51,8 +52,12 @@ class BybitMarket:
 
     def instruments(self, params: Params) -> dict[str, Any]:
         word = category(params)
-        listed = [pair for pair in self._pairs(word, params) if params.get("status", "Trading") == "Trading"]
-        rows = [(len(listed) - place, _instrument(pair)) for place, pair in enumerate(listed)]
+        status = "Closed" if self._venue.is_halted else "Trading"
+        listed = [pair for pair in self._pairs(word, params) if params.get("status", status) == status]
+        rows = [
+            (len(listed) - place, _instrument(self._venue.rules(pair.symbol), status))
+            for place, pair in enumerate(listed)
+        ]
         page, cursor = one_page(rows, params, 500, 1000)
         answer = {"category": word, "list": page}
         return answer if word == "spot" else answer | {"nextPageCursor": cursor}
@@ -67,8 +72,8 @@ class BybitMarket:
             raise Refusal(BAD_PARAMETER, "params error: symbol is required")
         pair = self._pair(word, params)
         depth = page_size(params, 1 if word == "spot" else 25, 1000)
-        bids, asks = self._venue.market(pair.symbol).book(depth)
-        now_ms = self._venue.clock.now_ms()
+        bids, asks = self._venue.shown.market(pair.symbol).book(depth)
+        now_ms = self._venue.shown.market_ms()
         return {
             "s": pair.venue_symbol,
             "b": [[plain(level.price), plain(level.size)] for level in bids],
@@ -87,7 +92,7 @@ class BybitMarket:
         pair = self._pair(word, params)
         limit = page_size(params, 200, 1000)
         start, end = whole_number(params, "start"), whole_number(params, "end")
-        bars = self._bars(self._venue.market(pair.symbol), params.get("interval", ""), start, end, limit)
+        bars = self._bars(self._venue.shown.market(pair.symbol), params.get("interval", ""), start, end, limit)
         return {
             "category": word,
             "symbol": pair.venue_symbol,
@@ -101,13 +106,13 @@ class BybitMarket:
             raise Refusal(BAD_PARAMETER, "params error: symbol is required")
         pair = self._pair(word, params)
         limit = page_size(params, 60, 60) if word == "spot" else page_size(params, 500, 1000)
-        rows = [_print(trade, pair) for trade in self._venue.market(pair.symbol).trades(limit)]
+        rows = [_print(trade, pair) for trade in self._venue.shown.market(pair.symbol).trades(limit)]
         return {"category": word, "list": rows}
 
-    def _bars(self, market: Market, interval: str, start: int | None, end: int | None, limit: int) -> list[Bar]:
+    def _bars(self, market: PublicMarket, interval: str, start: int | None, end: int | None, limit: int) -> list[Bar]:
         if interval in CALENDAR:
             days = market.candles(DAY_MS // 1000)
-            bars = grouped(days, CALENDAR[interval], self._venue.clock.now_ms())
+            bars = grouped(days, CALENDAR[interval], self._venue.shown.market_ms())
             return [bar for bar in bars if (start or 0) <= bar.open_ms <= (end or bar.open_ms)][-limit:]
         if interval not in (*MINUTES, "D"):
             raise Refusal(BAD_PARAMETER, "params error: Invalid period!")
@@ -126,9 +131,9 @@ class BybitMarket:
         return find_pair(self._venue, word, params.get("symbol", ""))
 
     def _ticker(self, pair: Pair) -> dict[str, Any]:
-        market = self._venue.market(pair.symbol)
+        market = self._venue.shown.market(pair.symbol)
         ticker = market.ticker()
-        now_ms = self._venue.clock.now_ms()
+        now_ms = self._venue.shown.market_ms()
         hours = market.candles(3600, now_ms - DAY_MS)
         row = {
             "symbol": pair.venue_symbol,
@@ -188,12 +193,12 @@ def _print(trade: Trade, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _instrument(pair: Pair) -> dict[str, Any]:
+def _instrument(pair: Pair, status: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "symbol": pair.venue_symbol,
         "baseCoin": pair.base,
         "quoteCoin": pair.quote,
-        "status": "Trading",
+        "status": status,
         "priceFilter": {"tickSize": plain(pair.tick)},
     }
     largest = _or_empty(pair.max_quantity)

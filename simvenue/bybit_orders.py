@@ -75,6 +75,8 @@ class BybitOrders:
         """Accept an order; how it fares is seen in the lists only."""
         pair = self._tradable(params)
         request = self._request(pair, params)
+        if self._venue.is_halted:
+            raise Refusal(*REJECTIONS[pair.category]["closed"])
         if request.client_id and self._venue.order_by_client_id(request.client_id) is not None:
             raise Refusal(*DUPLICATE[pair.category])
         try:
@@ -91,7 +93,8 @@ class BybitOrders:
             order = self._venue.order_by_client_id(params["orderLinkId"])
         else:
             raise Refusal(BAD_PARAMETER, "params error: orderId and orderLinkId are both empty")
-        if order is None or order.symbol != pair.symbol or _order_filter(params) != "Order":
+        unknown = order is None or order.symbol != pair.symbol or self._venue.shown.forgets(order)
+        if order is None or unknown or _order_filter(params) != "Order":
             raise Refusal(*NOT_FOUND[pair.category])
         try:
             self._venue.cancel(order)
@@ -105,9 +108,13 @@ class BybitOrders:
         _need_scope(params, word)
         resting = [] if _order_filter(params) != "Order" else self._venue.open_orders()
         chosen = [order for order in resting if self._matches(order, word, params)]
+        ids = []
         for order in chosen:
-            self._venue.cancel(order)
-        ids = [{"orderId": order.id, "orderLinkId": order.client_id} for order in chosen]
+            try:
+                self._venue.cancel(order)
+            except AlreadyEnded:
+                continue  # filled in the meantime: not among those that were cancelled
+            ids.append({"orderId": order.id, "orderLinkId": order.client_id})
         return {"list": ids, "success": "1"}
 
     def pre_check(self, params: Params) -> dict[str, Any]:
@@ -141,20 +148,24 @@ class BybitOrders:
         by_id = "orderId" in params or "orderLinkId" in params
         if not by_id:
             _need_scope(params, word)
-        resting = self._venue.open_orders()
+        shown = self._venue.shown
         if by_id:
-            known = resting + self._closed_lately(word)
+            current = shown.current_orders()
+            known = [order for order in current if order.is_open] + self._closed_lately(current, word)
+        elif params.get("openOnly") in ("1", "2"):
+            known = self._closed_lately(shown.orders(), word)
         else:
-            known = self._closed_lately(word) if params.get("openOnly") in ("1", "2") else resting
+            known = shown.open_orders()
         return self._order_page(known, word, params)
 
     def history(self, params: Params) -> dict[str, Any]:
         """List ended orders of at most 7 days, newest first; cancelled without a fill they last 24 h."""
         word = category(params)
         start, end = self._window(params)
+        by_id = "orderId" in params or "orderLinkId" in params
         kept = [
             order
-            for order in self._venue.orders
+            for order in (self._venue.shown.current_orders() if by_id else self._venue.shown.orders())
             if not order.is_open and start <= order.created_at <= end and self._still_kept(order)
         ]
         return self._order_page(kept, word, params)
@@ -164,17 +175,18 @@ class BybitOrders:
         word = category(params)
         start, end = self._window(params)
         rows = []
-        for fill in reversed(self._venue.fills):
+        for mark, fill in self._venue.shown.marked(self._venue.shown.fills(), lambda fill: fill.number):
             pair = self._pairs[fill.order.symbol]
             if pair.category != word or not start <= fill.at <= end or not _names(fill.order, params):
                 continue
             if params.get("symbol") not in (None, pair.venue_symbol):
                 continue
-            rows.append((fill.number, fill))
+            rows.append((mark, fill))
         if params.get("execType") not in (None, "Trade"):
             rows = []
         page, cursor = one_page(rows, params, 50, 100)
-        return {"category": word, "list": [self._execution(fill) for fill in page], "nextPageCursor": cursor}
+        listed = [self._execution(fill) for fill in self._venue.shown.served(page)]
+        return {"category": word, "list": listed, "nextPageCursor": cursor}
 
     def _execution(self, fill: Fill) -> dict[str, Any]:
         return execution_row(fill, self._pairs[fill.order.symbol], self._left_after(fill))
@@ -273,13 +285,9 @@ class BybitOrders:
         settles_in = params.get("settleCoin") if word == "linear" else None
         return params.get("baseCoin") in (None, pair.base) and settles_in in (None, pair.quote)
 
-    def _closed_lately(self, word: str) -> list[Order]:
+    def _closed_lately(self, known: list[Order], word: str) -> list[Order]:
         """Give the ended orders that the venue still holds in memory: the last 500 of a category."""
-        ended = (
-            order
-            for order in reversed(self._venue.orders)
-            if not order.is_open and self._pairs[order.symbol].category == word
-        )
+        ended = (order for order in reversed(known) if not order.is_open and self._pairs[order.symbol].category == word)
         return list(islice(ended, CLOSED_IN_REALTIME))
 
     def _window(self, params: Params) -> tuple[int, int]:

@@ -14,6 +14,7 @@ REJECT_REASONS = {
     "no_liquidity": "EC_NoImmediateQtyToFill",
     "reduce_only": "EC_ReduceOnlyOrderNotReducing",
     "client": "EC_PerCancelRequest",
+    "refused_late": "EC_Others",
 }
 TIMES_IN_FORCE = {"gtc": "GTC", "ioc": "IOC", "fok": "FOK", "post_only": "PostOnly"}
 
@@ -99,7 +100,7 @@ def execution_row(fill: Fill, pair: Pair, left: Decimal) -> dict[str, Any]:
         "execQty": plain(fill.quantity),
         "execType": "Trade",
         "execValue": plain(fill.price * fill.quantity),
-        "execTime": str(fill.at),
+        "execTime": str(fill.shown_at),
         "feeCurrency": fill.fee_currency,
         "isMaker": fill.maker,
         "feeRate": plain(rate),

@@ -188,6 +188,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "filled": plain(order.filled),
         "status": order.status,
         "created_at": order.created_at,
+        "by_hand": order.by_hand,
     }
 
 

@@ -9,8 +9,13 @@ from simvenue.market import Market
 from simvenue.values import Order, OrderRequest, Pair, Rejection, VenueSpec, plain
 
 
-def check_shape(request: OrderRequest, pair: Pair, market: Market, spec: VenueSpec) -> None:
-    """Check lot, tick, size, notional, price band, number of open orders and the state of the market."""
+def check_shape(
+    request: OrderRequest, pair: Pair, market: Market, spec: VenueSpec, band: Decimal | None = None
+) -> None:
+    """Check lot, tick, size, notional, price band, number of open orders and the state of the market.
+
+    `band` stands in for the venue's own price band.
+    """
     quantity, price = request.quantity, request.price
     if quantity is not None:
         _check_quantity(quantity, request.type, pair)
@@ -21,7 +26,8 @@ def check_shape(request: OrderRequest, pair: Pair, market: Market, spec: VenueSp
             raise ValueError("a limit order needs a price")
         if price <= 0 or price % pair.tick:
             raise Rejection("off_tick", f"price {plain(price)} is not a multiple of {plain(pair.tick)}")
-        if spec.price_band is not None and abs(price - market.last) > market.last * spec.price_band:
+        band = spec.price_band if band is None else band
+        if band is not None and abs(price - market.last) > market.last * band:
             raise Rejection("price_band", f"price {plain(price)} is too far from {plain(market.last)}")
     elif market.state == "closed":
         raise Rejection("closed", "no market order while nothing trades")

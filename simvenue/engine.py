@@ -29,7 +29,7 @@ class Booker(Protocol):
 class Engine:
     """Fills orders. What a fill does to money is the booker's business.
 
-    `cap(order)` bounds what may still be filled (reduce-only orders), in base.
+    `cap(order)` bounds what may still be filled, in base (reduce-only orders, the fault partial_fill).
     """
 
     def __init__(self, market: Market, book: Booker, cap: Callable[[Order], Decimal]) -> None:
@@ -78,7 +78,8 @@ class Engine:
     def _take(self, order: Order, offer: Offer, left: Decimal, spent: Decimal) -> Decimal:
         if order.quote_budget is None:
             return min(left, offer.quantity)
-        affordable = ((order.quote_budget - spent) / offer.price / self._lot).to_integral_value(ROUND_FLOOR)
+        budget = order.quote_budget if order.reach is None else order.reach
+        affordable = ((budget - spent) / offer.price / self._lot).to_integral_value(ROUND_FLOOR)
         return min(affordable * self._lot, offer.quantity)
 
     def _offers(self, order: Order) -> Iterator[Offer]:

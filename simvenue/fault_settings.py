@@ -4,12 +4,15 @@ import re
 from dataclasses import dataclass
 
 from simvenue.answer_faults import ANSWER_FAULTS, ANSWERS_NOT_APPLICABLE, check_answer_fault
+from simvenue.market_faults import MARKET_FAULTS
+from simvenue.order_faults import NOT_APPLICABLE as ORDERS_NOT_APPLICABLE
+from simvenue.order_faults import ORDER_FAULTS
 from simvenue.venue import FAULT_NAMES, Venue
 
 # one sentence for each fault that a venue knows
-FAULT_SENTENCES: dict[str, str] = {**ANSWER_FAULTS}
+FAULT_SENTENCES: dict[str, str] = {**ANSWER_FAULTS, **ORDER_FAULTS, **MARKET_FAULTS}
 # (fault, exchange) -> why the venue has no such thing
-NOT_APPLICABLE: dict[tuple[str, str], str] = {**ANSWERS_NOT_APPLICABLE}
+NOT_APPLICABLE: dict[tuple[str, str], str] = {**ANSWERS_NOT_APPLICABLE, **ORDERS_NOT_APPLICABLE}
 # lazily, so that ack_500x2 is ack_500, two times
 _WRITTEN = re.compile(r"(?P<name>\w+?)(?:=(?P<value>[^@]*?))?(?:@(?P<match>\w+?))?(?:x(?P<times>\d+))?", re.ASCII)
 

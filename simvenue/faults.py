@@ -8,7 +8,7 @@ Two ways to ask: `active` for what lasts (a list that lags), `strike` for what h
 one of the fault's times up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class FaultBoard:
     def __init__(self, known: Iterable[str]) -> None:
         self._known = frozenset(known)
         self._set: dict[str, Fault] = {}
+        # judges a fault that is about to be set (ValueError: not so), and tells whether it is there to stay
+        self.on_set: Callable[[Fault], bool] = lambda fault: True
 
     def set(self, name: str, value: str = "", times: int | None = None, match: str = "", now_ms: int = 0) -> Fault:
         """Set a fault. Raises ValueError, naming what there is, for an unknown name or times below one."""
@@ -41,7 +43,9 @@ class FaultBoard:
             raise ValueError(f"no fault {name}: there are {', '.join(sorted(self._known))}")
         if times is not None and times < 1:
             raise ValueError(f"times is a whole number from 1, not {times}")
-        fault = self._set[name] = Fault(name, value, times, match, now_ms)
+        fault = Fault(name, value, times, match, now_ms)
+        if self.on_set(fault):
+            self._set[name] = fault
         return fault
 
     def clear(self, name: str | None = None) -> None:

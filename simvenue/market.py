@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -53,6 +54,15 @@ class Market:
         self._eaten: dict[tuple[str, Decimal], Decimal] = {}
         self._eaten_epoch = 0
         self._known_last: tuple[int, Trade] | None = None  # (minute, the newest print up to its end)
+
+    def standing_still(self, at_ms: int | None = None) -> "Market":
+        """Give this market as it is now, or was at an earlier time, and stays; what rests in it goes on changing."""
+        still = copy(self)
+        moment = self._now() if at_ms is None else at_ms
+        still._now = lambda: moment
+        still._moves, still._eaten = list(self._moves), dict(self._eaten)
+        still._tapes, still._sides, still._known_last = {}, {}, None
+        return still
 
     # --- state and last price -----------------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ SPEC = VenueSpec(
     not_simulated=(
         "OKJ: websockets, amending, algo orders, sells by value, self-trade prevention, a timer for one tag",
         "OKJ: the funding account is empty; transfers, deposits and withdrawals are refused",
-        "OKJ: circuit breaker and call auctions; fee levels above Lv1; expTime; the legacy V3 paths",
+        "OKJ: circuit breaks by the price and call auctions (one is set as a fault, and ends without an auction)",
+        "OKJ: fee levels above Lv1; expTime; the legacy V3 paths",
         "OKJ: bills list fills only; volumes in quote are estimated from candles",
     ),
 )

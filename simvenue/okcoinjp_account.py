@@ -47,7 +47,7 @@ class OkcoinjpAccount:
         now = str(self._venue.clock.now_ms())
         wanted = params["ccy"].split(",") if "ccy" in params else None
         details = []
-        for asset, (free, locked) in self._venue.balances().items():
+        for asset, (free, locked) in self._venue.shown.balances().items():
             if wanted is None or asset in wanted:
                 row = {
                     "ccy": asset,
@@ -167,7 +167,7 @@ class OkcoinjpAccount:
         worth = sum(
             (
                 (free + locked) * prices.get(asset, Decimal(1))
-                for asset, (free, locked) in self._venue.balances().items()
+                for asset, (free, locked) in self._venue.shown.balances().items()
             ),
             Decimal(0),
         )

@@ -5,7 +5,8 @@ from typing import Any
 
 from simvenue.calendar_bars import DAY_MS, Opening, first_of_month, grouped, monday, shifted, turnover
 from simvenue.okcoinjp_protocol import BAD_PARAMETER, Call, Params, Refusal, need, page_size, whole_number
-from simvenue.venue import Bar, Level, Market, Pair, Venue, plain
+from simvenue.shown_market import PublicMarket
+from simvenue.venue import Bar, Level, Pair, Venue, plain
 
 LISTED_MS = 1_548_133_413_000
 HOUR_MS = 3_600_000
@@ -61,8 +62,8 @@ class OkcoinjpMarket:
         if kind != "SPOT":
             return []
         if "instId" in params:
-            return [_instrument(find_pair(self._venue, params))]
-        return [_instrument(pair) for pair in self._venue.spec.pairs]
+            return [_instrument(self._venue.rules(find_pair(self._venue, params).symbol))]
+        return [_instrument(self._venue.rules(pair.symbol)) for pair in self._venue.spec.pairs]
 
     def tickers(self, params: Params) -> list[Any]:
         if need(params, "instType") not in INSTRUMENT_TYPES:
@@ -93,7 +94,7 @@ class OkcoinjpMarket:
 
     def trades(self, params: Params) -> list[Any]:
         pair = find_pair(self._venue, params)
-        prints = self._venue.market(pair.symbol).trades(page_size(params, 100, 500))
+        prints = self._venue.shown.market(pair.symbol).trades(page_size(params, 100, 500))
         return [
             {
                 "instId": pair.venue_symbol,
@@ -114,22 +115,22 @@ class OkcoinjpMarket:
         first = None if before is None else before + 1
         last = None if after is None else after - 1
         # one more than asked for: the newest may still run
-        bars = self._bars(self._venue.market(pair.symbol), params.get("bar", "1m"), first, last, limit + 1)
+        bars = self._bars(self._venue.shown.market(pair.symbol), params.get("bar", "1m"), first, last, limit + 1)
         if closed_only:
             bars = [bar for bar in bars if bar.closed]
         return [_candle(bar) for bar in reversed(bars[-limit:])]
 
-    def _bars(self, market: Market, name: str, first: int | None, last: int | None, limit: int) -> list[Bar]:
+    def _bars(self, market: PublicMarket, name: str, first: int | None, last: int | None, limit: int) -> list[Bar]:
         if name in SECONDS:
             return market.candles(SECONDS[name], first, last, limit)
         if name not in CALENDAR:
             raise Refusal(BAD_PARAMETER, "Parameter bar error", 400)
-        bars = grouped(market.candles(3600), CALENDAR[name], self._venue.clock.now_ms())
+        bars = grouped(market.candles(3600), CALENDAR[name], self._venue.shown.market_ms())
         return [bar for bar in bars if (first or 0) <= bar.open_ms <= (last or bar.open_ms)]
 
     def _book(self, pair: Pair, depth: int, width: int) -> dict[str, Any]:
-        bids, asks = self._venue.market(pair.symbol).book(depth)
-        now = str(self._venue.clock.now_ms())
+        bids, asks = self._venue.shown.market(pair.symbol).book(depth)
+        now = str(self._venue.shown.market_ms())
         return {
             "asks": [_level(level, width) for level in asks],
             "bids": [_level(level, width) for level in bids],
@@ -137,9 +138,9 @@ class OkcoinjpMarket:
         }
 
     def _ticker(self, pair: Pair) -> dict[str, Any]:
-        market = self._venue.market(pair.symbol)
+        market = self._venue.shown.market(pair.symbol)
         ticker = market.ticker()
-        now_ms = self._venue.clock.now_ms()
+        now_ms = self._venue.shown.market_ms()
         hours = market.candles(3600, now_ms - DAY_MS)
         prints = market.trades(1)
         return {

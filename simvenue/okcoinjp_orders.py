@@ -45,6 +45,7 @@ REJECTIONS = {
     "off_lot": ("51121", "Order quantity must be a multiple of the lot size."),
     "price_band": ("51006", "Order price is not within the price limit"),
     "too_many_orders": ("51025", "Order count exceeds the limit"),
+    "halted": ("51110", "You can only place a limit order after Call Auction has started."),
     "closed": ("50001", "Service temporarily unavailable. Try again later."),
 }
 
@@ -86,7 +87,7 @@ class OkcoinjpOrders:
             if "ordId" not in params and "clOrdId" not in params:
                 raise Refusal(BAD_PARAMETER, "Either parameter ordId or clOrdId is required")
             order = self._find(pair, params)
-            if order is None:
+            if order is None or self._venue.shown.forgets(order):
                 raise Refusal("51400", "Cancellation failed as the order does not exist.")
             self._venue.cancel(order)
         except AlreadyEnded:
@@ -114,12 +115,14 @@ class OkcoinjpOrders:
         if "ordId" not in params and "clOrdId" not in params:
             raise Refusal(BAD_PARAMETER, "Either parameter ordId or clOrdId is required", 400)
         order = self._find(pair, params)
+        if order is not None:
+            order = self._venue.shown.order_by_id(order.id)
         if order is None or not (order.is_open or self._still_kept(order, ARCHIVE_MS)):
             raise Refusal("51603", "Order does not exist")
         return [self._row(order)]
 
     def pending(self, params: Params) -> list[Any]:
-        return self._page(self._venue.open_orders(), params)
+        return self._page(self._venue.shown.open_orders(), params)
 
     def history(self, params: Params) -> list[Any]:
         return self._ended(params, HISTORY_MS)
@@ -141,6 +144,8 @@ class OkcoinjpOrders:
             known = self._venue.order_by_client_id(request.client_id)
             if known is not None and known.is_open:
                 raise Refusal("51016", "Duplicated client order ID")
+        if self._venue.is_halted and params.get("ordType") != "limit":
+            raise Refusal(*REJECTIONS["halted"])
         try:
             try:
                 return self._venue.place(request)
@@ -231,7 +236,7 @@ class OkcoinjpOrders:
     def _ended(self, params: Params, kept_ms: int) -> list[Any]:
         need(params, "instType")
         return self._page(
-            [order for order in self._venue.orders if not order.is_open and self._still_kept(order, kept_ms)],
+            [order for order in self._venue.shown.orders() if not order.is_open and self._still_kept(order, kept_ms)],
             params,
         )
 
@@ -257,19 +262,19 @@ class OkcoinjpOrders:
         begin, end = _span(params)
         begin = max(begin, self._venue.clock.now_ms() - kept_ms)
         rows = []
-        for fill in reversed(self._venue.fills):
+        for mark, fill in self._venue.shown.marked(self._venue.shown.fills(), lambda fill: bill_id(fill, 0)):
             pair = self._pairs[fill.order.symbol]
             if (
                 begin <= fill.at <= end
                 and params.get("instId") in (None, pair.venue_symbol)
                 and params.get("ordId") in (None, fill.order.id)
             ):
-                rows.append((bill_id(fill, 0), fill))
+                rows.append((mark, fill))
         page = one_page(rows if _wants_spot(params) else [], params)
-        return [fill_row(fill, self._pairs[fill.order.symbol]) for fill in page]
+        return [fill_row(fill, self._pairs[fill.order.symbol]) for fill in self._venue.shown.served(page)]
 
     def _row(self, order: Order) -> dict[str, Any]:
-        fills: list[Fill] = self._venue.fills_of(order)
+        fills: list[Fill] = self._venue.shown.fills_of(order)
         return order_row(order, self._pairs[order.symbol], fills)
 
 

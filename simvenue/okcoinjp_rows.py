@@ -81,8 +81,8 @@ def fill_row(fill: Fill, pair: Pair) -> dict[str, Any]:
         "execType": "M" if fill.maker else "T",
         "feeCcy": fill.fee_currency,
         "fee": plain(-fill.fee),
-        "ts": str(fill.at),
-        "fillTime": str(fill.at),
+        "ts": str(fill.shown_at),
+        "fillTime": str(fill.shown_at),
     }
 
 

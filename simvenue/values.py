@@ -107,8 +107,9 @@ class Order:
     fee_currency: str = ""
     status: str = "open"  # open | partially_filled | filled | cancelled | rejected | expired
     ended_at: int | None = None
-    why: str = ""  # post_only_cross, ioc, fok, no_liquidity, client, timer, expired, reduce_only
+    why: str = ""  # post_only_cross, ioc, fok, no_liquidity, client, timer, expired, reduce_only, refused_late
     wire: dict[str, Any] = field(default_factory=dict)
+    reach: Decimal | None = None  # the most that is ever filled, in base (a buy by cost: in quote)
 
     @property
     def remaining(self) -> Decimal:
@@ -140,6 +141,12 @@ class Fill:
     maker: bool
     at: int
     realised: Decimal = Decimal(0)  # perpetual: profit booked by this fill, in quote
+    told_at: int | None = None  # another time than `at`, which the venue tells
+
+    @property
+    def shown_at(self) -> int:
+        """Market time in ms as the venue tells it."""
+        return self.at if self.told_at is None else self.told_at
 
 
 class Deposit(NamedTuple):
@@ -216,7 +223,7 @@ class Rejection(Exception):
     """The venue refuses an order: nothing was placed, nothing is locked.
 
     reason: insufficient_funds, too_small, too_large, below_min_notional, off_tick, off_lot, price_band,
-    too_many_orders, closed, duplicate, reduce_only.
+    too_many_orders, closed, halted, duplicate, reduce_only.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -15,10 +15,14 @@ from simvenue.candles import MINUTE, CandleSource
 from simvenue.clock import VenueClock
 from simvenue.doorman import check_money, check_shape
 from simvenue.engine import Engine
-from simvenue.faults import FaultBoard
+from simvenue.fault_values import check_setting, ms_of, number_of
+from simvenue.faults import Fault, FaultBoard
 from simvenue.margin import Margin
 from simvenue.market import Market
+from simvenue.market_faults import MARKET_FAULTS, happen
+from simvenue.order_faults import ORDER_FAULTS, part_of, reach_of, rules_now
 from simvenue.rates import RateWindow, RequestCounts
+from simvenue.shown import Shown
 from simvenue.values import (
     AlreadyEnded,
     Bar,
@@ -64,7 +68,7 @@ __all__ = [
 UNBOUNDED = Decimal("Infinity")
 
 # What strikes at answers (simvenue/answer_faults.py), and what befalls orders, account and market.
-FAULT_NAMES: tuple[str, ...] = (*ANSWER_FAULTS,)
+FAULT_NAMES: tuple[str, ...] = (*ANSWER_FAULTS, *ORDER_FAULTS, *MARKET_FAULTS)
 
 
 class Venue:
@@ -109,12 +113,15 @@ class Venue:
         }
         self._account = Account(spec.opening, spec.collateral)
         self._margin = Margin(self._pairs, self._markets, self._account)
-        self._engines = {symbol: Engine(market, self._book, self._fillable) for symbol, market in self._markets.items()}
+        self._engines = {symbol: Engine(market, self._book, self._cap) for symbol, market in self._markets.items()}
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._fills_of: dict[int, list[Fill]] = {}
         self._expiries: list[tuple[int, int, Order]] = []
         self._cancel_all_at: int | None = None
+        self._scalings: list[tuple[int, str, Decimal]] = []  # (when, symbol, factor) of price moves to come
+        self.faults.on_set = self._judge_fault
+        self.shown = Shown(self)
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -135,6 +142,15 @@ class Venue:
 
     def market(self, symbol: str) -> Market:
         return self._markets[symbol]
+
+    def rules(self, symbol: str) -> Pair:
+        """Give a pair with the rules that hold now: a fault may have changed them."""
+        return rules_now(self._pairs[symbol], self.faults)
+
+    @property
+    def is_halted(self) -> bool:
+        """Tell whether a circuit breaker keeps everything from being matched."""
+        return self.faults.active("circuit_break") is not None
 
     def order_by_id(self, order_id: str) -> Order | None:
         return self._by_id.get(order_id)
@@ -197,8 +213,12 @@ class Venue:
 
         Raises Rejection. A post-only order that would cross is accepted, then cancelled (post_only_cross).
         """
-        pair, market = self._pairs[request.symbol], self._markets[request.symbol]
-        check_shape(request, pair, market, self.spec)
+        market = self._markets[request.symbol]
+        pair = self._pairs[request.symbol] if request.by_hand else self.rules(request.symbol)
+        band = None if request.by_hand else self.faults.active("price_band")
+        check_shape(request, pair, market, self.spec, None if band is None else number_of(band))
+        if self.is_halted and request.type == "market":
+            raise Rejection("halted", "no market order while nothing is matched")
         order = self._new_order(request)
         if order.reduce_only and not self._fillable(order):
             raise Rejection("reduce_only", "there is no position to reduce")
@@ -208,8 +228,27 @@ class Venue:
         self._by_id[order.id] = order
         if order.client_id:
             self._by_client_id[order.client_id] = order
-        self._match(order, market)
+        if order.by_hand or not self._refuses_late(order):
+            self._match(order, market)
         return order
+
+    def _refuses_late(self, order: Order) -> bool:
+        """Let the faults of an order that has just been accepted strike; True where one has ended it."""
+        late = self.faults.strike("late_visibility", "place", ("place",))
+        if late is not None:
+            self.shown.hide(order, self._now + ms_of(late))
+        partial = self.faults.strike("partial_fill", "place", ("place",))
+        if partial is not None:
+            order.reach = reach_of(order, number_of(partial), self._pairs[order.symbol].lot)
+        if order.time_in_force == "post_only" and self.faults.strike("post_only_cross", "place", ("place",)):
+            self._end(order, "cancelled", "post_only_cross")
+            return True
+        refused = self.faults.strike("late_rejection", "place", ("place",))
+        if refused is not None:
+            self._end(order, "rejected", "refused_late")
+            if refused.value == "unlisted":
+                self.shown.hide(order)
+        return refused is not None
 
     def _new_order(self, request: OrderRequest) -> Order:
         return Order(
@@ -234,7 +273,7 @@ class Venue:
     def _match(self, order: Order, market: Market) -> None:
         """Take what the order may take, then rest it or end it."""
         engine = self._engines[order.symbol]
-        if market.state == "running":
+        if market.state == "running" and not self.is_halted:
             if order.time_in_force == "post_only" and engine.crosses(order):
                 self._end(order, "cancelled", "post_only_cross")
                 return
@@ -259,20 +298,26 @@ class Venue:
 
     def _end_bought_by_cost(self, order: Order) -> None:
         """A market buy by cost is filled when what is left buys no further lot."""
-        fills = self._fills_of[order.number]
+        fills = self._fills_of.get(order.number, [])
         left = (order.quote_budget or ZERO) - order.cost
-        done = left < fills[-1].price * self._pairs[order.symbol].lot
+        done = bool(fills) and left < fills[-1].price * self._pairs[order.symbol].lot
         self._end(order, "filled" if done else "cancelled", "" if done else "no_liquidity")
 
     def _rest(self, order: Order, market: Market) -> None:
         market.resting.add(order)
         if market.pair.kind == "spot":
             self._account.lock(*lock_of(market.pair, order))
-        if order.expires_at is not None:
-            heappush(self._expiries, (order.expires_at, order.number, order))
+        ends_at = [] if order.expires_at is None else [order.expires_at]
+        early = None if order.by_hand else self.faults.strike("self_expiry", "place", ("place",))
+        if early is not None:
+            ends_at.append(self._now + ms_of(early))
+        if ends_at:
+            heappush(self._expiries, (min(ends_at), order.number, order))
 
     def cancel(self, order: Order, why: str = "client", status: str = "cancelled") -> None:
         """Cancel an open order and free what it locked. Raises AlreadyEnded."""
+        if order.is_open and why == "client":
+            self._fill_before_cancel(order)
         if not order.is_open:
             raise AlreadyEnded(order)
         market = self._markets[order.symbol]
@@ -282,11 +327,27 @@ class Venue:
             self._account.lock(asset, -amount)
         self._end(order, status, why)
 
+    def _fill_before_cancel(self, order: Order) -> None:
+        fault = self.faults.strike("fill_during_cancel", "cancel", ("cancel",))
+        if fault is None or order.price is None:
+            return
+        share = number_of(fault)
+        wanted = order.remaining if share == 1 else part_of(order.remaining, share, self._pairs[order.symbol].lot)
+        quantity = min(wanted, self._fillable(order))
+        if quantity > 0:
+            self._book(order, order.price, quantity, maker=True, at=self._now)
+
     def _end(self, order: Order, status: str, why: str, at: int | None = None) -> None:
         order.status, order.why = status, why
         order.updated_at = order.ended_at = self._now if at is None else at
 
     # --- fills --------------------------------------------------------------------------------------------
+
+    def _cap(self, order: Order) -> Decimal:
+        """Give how much of an order the market may still fill."""
+        if order.reach is None or order.quote_budget is not None:
+            return self._fillable(order)
+        return min(self._fillable(order), max(ZERO, order.reach - order.filled))
 
     def _fillable(self, order: Order) -> Decimal:
         """Give how much of an order may still be filled: a reduce-only order never turns a position."""
@@ -297,7 +358,7 @@ class Venue:
         return max(ZERO, -held if order.side == "buy" else held)
 
     def _book(self, order: Order, price: Decimal, quantity: Decimal, *, maker: bool, at: int) -> None:
-        pair = self._pairs[order.symbol]
+        pair = self.rules(order.symbol)
         realised, leg = ZERO, price * quantity
         if pair.kind == "spot":
             leg, fee, currency = self._account.book_spot(pair, order, price, quantity, maker=maker)
@@ -349,7 +410,8 @@ class Venue:
         """Go minute by minute, stopping wherever an order expires or the dead man's switch fires."""
         self._fire()
         while self._now < until:
-            if self._cancel_all_at is None and not any(len(m.resting) for m in self._markets.values()):
+            waits = self._cancel_all_at is not None or self._scalings
+            if not waits and not any(len(m.resting) for m in self._markets.values()):
                 self._now = until
                 return
             minute = (self._now + 1) // MINUTE * MINUTE
@@ -362,7 +424,7 @@ class Venue:
 
     def _fill_between(self, symbol: str, market: Market, minute: int, stop: int) -> None:
         engine = self._engines[symbol]
-        reach = market.reaches(minute)
+        reach = None if self.is_halted else market.reaches(minute)
         if reach is None or not engine.could_fill(*reach):
             return
         for trade in market.prints_in(self._now, stop):
@@ -370,6 +432,7 @@ class Venue:
 
     def _timers(self) -> list[int]:
         timers = [] if self._cancel_all_at is None else [self._cancel_all_at]
+        timers += [at for at, _, _ in self._scalings]
         while self._expiries and not self._expiries[0][2].is_open:
             heappop(self._expiries)
         return [*timers, self._expiries[0][0]] if self._expiries else timers
@@ -384,6 +447,23 @@ class Venue:
             self._cancel_all_at = None
             for order in self.open_orders():
                 self.cancel(order, "timer")
+        for due in [each for each in self._scalings if each[0] <= self._now]:
+            self._scalings.remove(due)
+            self.scale_price(due[1], due[2])
+
+    # --- faults -------------------------------------------------------------------------------------------
+
+    def _judge_fault(self, fault: Fault) -> bool:
+        """Check a fault that is being set and let it happen where it happens at once: then it does not stay."""
+        if fault.name not in ORDER_FAULTS and fault.name not in MARKET_FAULTS:
+            return True
+        check_setting(fault)
+        fault.since_ms = fault.since_ms or self._now
+        if happen(self, fault):
+            return False
+        if fault.name in ("stale_ticker", "circuit_break"):
+            self.shown.markets.stand_still(fault)
+        return True
 
     # --- by hand (the control side) -----------------------------------------------------------------------
 
@@ -399,8 +479,19 @@ class Venue:
         pair = self._pairs[symbol]
         if price <= 0 or price % pair.tick:
             raise ValueError(f"price {plain(price)} is not a multiple of {plain(pair.tick)}")
-        self._engines[symbol].sweep(price, self._now)
+        if not self.is_halted:
+            self._engines[symbol].sweep(price, self._now)
         self._markets[symbol].move(price)
+
+    def scale_price(self, symbol: str, factor: Decimal) -> None:
+        """Move a market to `factor` times its last price, as move_price does."""
+        tick = self._pairs[symbol].tick
+        ticks = (self._markets[symbol].last * factor / tick).to_integral_value()
+        self.move_price(symbol, max(tick, ticks * tick))
+
+    def scale_price_later(self, symbol: str, factor: Decimal, after_ms: int) -> None:
+        """Do that when so much market time has passed."""
+        self._scalings.append((self._now + after_ms, symbol, factor))
 
     def ends_ms(self) -> int | None:
         """Give the end of the last recorded candle; None when the market never ends."""

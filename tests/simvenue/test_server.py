@@ -77,6 +77,7 @@ async def test_truth_tells_orders_fills_balances_and_requests_as_a_client_sees_t
         "filled": "0",
         "status": "open",
         "created_at": GENERATED_START_MS,
+        "by_hand": False,
     }
     assert truth["orders"][1]["price"] is None
     assert truth["orders"][1]["status"] == "filled"
