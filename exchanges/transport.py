@@ -48,6 +48,7 @@ from exchanges.errors import (
     BadRequest,
     Busy,
     NoAnswer,
+    OrderNotFound,
     PermissionDenied,
     RateLimitExceeded,
     Refused,
@@ -313,6 +314,8 @@ class Transport(_CcxtClass):
             return None
         unknown = Refused if route.purpose is Purpose.READ else NoAnswer
         kind = self.errors.get(envelope.code, unknown) if not envelope.ok else NoAnswer
+        if route.purpose is Purpose.PLACE and issubclass(kind, OrderNotFound):
+            kind = NoAnswer  # "filled", "cancelled", "not there": said of an order just sent, it may be that very order
         return kind(self.venue, f"{route}: {envelope.message or f'HTTP {status}'}", code=envelope.code)
 
     def _without_envelope(self, route: Route, status: int, body: str) -> VenueError:
