@@ -239,7 +239,7 @@ def check(mutant: Mutant, scratch: Path) -> str:
         shutil.rmtree(tree, ignore_errors=True)
     if done.returncode == 0:
         return "SURVIVED: all tests pass without this guard"
-    if done.returncode != 1 or "failed" not in done.stdout:
+    if done.returncode != 1 or "\nFAILED " not in done.stdout:
         return f"the tests did not run: {done.stdout[-500:]}{done.stderr[-500:]}"
     return ""
 
