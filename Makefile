@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev demo up drill test check format pins clean
+.PHONY: setup setup-dev demo up drill test mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -41,6 +41,10 @@ drill: setup
 # Two at a time: many tests wait for a process of theirs.
 test: setup-dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Guards removed one at a time: the tests must notice each.
+mutants: setup-dev
+	@$(BIN)/python scripts/mutation_check.py
 
 check: setup-dev
 	@$(BIN)/ruff format --check .

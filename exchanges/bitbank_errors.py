@@ -39,9 +39,10 @@ ERRORS: dict[str, type[VenueError]] = {
     **_codes(BadRequest, 30001, 30006, 30007, 30009, 30012, 30013, 30015, 30016, 30019),
     **_codes(BadRequest, 40001, 40006, 40007, 40008, 40009, 40015, 40017, 40020, 40021, 40022),
     **_codes(BadRequest, 40024, 40025, 40028, 40113),
-    **_codes(OrderNotFound, 40013, 40014, 50009),
+    # "Cannot be cancelled", "cancelled already", "executed already" speak of an order, too.
+    **_codes(OrderNotFound, 40013, 40014, 50009, 50010, 50026, 50027),
     **_codes(PermissionDenied, 50003, 50004, 50005, 50006, 50008),
-    **_codes(BadRequest, 50010, 50011, 50026, 50027),
+    **_codes(BadRequest, 50011),
     **_codes(InsufficientFunds, 60001),
     **_codes(BadRequest, 60002, 60003, 60004, 60005, 60006, 60011),
     # The pair, one side of it or one kind of order is stopped for now: certainly refused, later it may pass.

@@ -7,9 +7,10 @@ from typing import Any
 
 import ccxt.async_support as ccxt
 
-from exchanges.bitflyer_errors import ERRORS, code_of
+from exchanges.bitflyer_errors import ERRORS, IRREGULAR_ORDERS, code_of
 from exchanges.budget import Window
-from exchanges.transport import Envelope, Purpose, Route, Transport, routes
+from exchanges.errors import VenueError
+from exchanges.transport import Envelope, Purpose, Route, Transport, WaitWish, routes, seconds_of
 from trading.money import plain
 
 _PER_ADDRESS = Window("bitflyer address", 500, 300.0, per_address=True)
@@ -85,6 +86,14 @@ class BitflyerClient(Transport, ccxt.bitflyer):
         if key is None:
             return Envelope(ok=True) if isinstance(decoded, list) else None
         return Envelope(ok=True) if isinstance(decoded, dict) and key in decoded else None
+
+    def asked_to_wait(self, error: VenueError, status: int, headers: Mapping[str, str], body: str) -> WaitWish:
+        """The limit is the address's, and the header tells the seconds until its period ends. An order too many is the
+        account's own (-508); after small orders too many the venue takes 10 a minute for an hour.
+        """
+        if error.code == IRREGULAR_ORDERS:
+            return WaitWish(60.0)
+        return WaitWish(seconds_of(headers.get("x-ratelimit-period")), whole_address=True)
 
     @staticmethod
     def json(data: Mapping[str, Any], params: object = None) -> str:

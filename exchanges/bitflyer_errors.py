@@ -22,6 +22,7 @@ ORDER_NOT_FOUND = "order not found"
 PERMISSION_DENIED = "permission denied"
 NO_SUCH_PRODUCT = "-100"
 HISTORY_TOO_OLD = "-156"
+IRREGULAR_ORDERS = "-508"
 
 ERRORS: dict[str, type[VenueError]] = {
     "-1": RateLimitExceeded,
@@ -38,7 +39,7 @@ ERRORS: dict[str, type[VenueError]] = {
     # "Not accepted, try later", at HTTP 500: traders have found the order live after all.
     "-208": NoAnswer,
     "-500": AuthenticationError,
-    "-508": RateLimitExceeded,  # ordering limited for an irregular number of orders
+    IRREGULAR_ORDERS: RateLimitExceeded,  # ordering limited for an irregular number of orders
     ORDER_NOT_FOUND: OrderNotFound,
     PERMISSION_DENIED: PermissionDenied,
 }

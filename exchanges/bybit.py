@@ -19,7 +19,7 @@ from exchanges.base import KeyRights
 from exchanges.budget import Window
 from exchanges.bybit_errors import ERRORS
 from exchanges.errors import NoAnswer, OrderNotFound, RateLimitExceeded, VenueError
-from exchanges.transport import Envelope, Purpose, Route, Transport, Wiring, routes
+from exchanges.transport import Envelope, Purpose, Route, Transport, WaitWish, Wiring, routes, seconds_of
 from trading.instruments import Instrument, Kind, Side
 from trading.market import Balance, Candle, Level, OrderBook, Position, Ticker, VenueStatus
 from trading.money import ZERO, amount, plain
@@ -32,6 +32,8 @@ ORDERS_PER_PAGE = 50  # the venue's own default is 20
 FILLS_PER_PAGE = 100
 # Executions are told for at most this long a stretch at a time.
 FILLS_STRETCH = timedelta(days=7)
+# What the venue asks for after a breach of the address limit (docs/venues.md#bybit).
+ADDRESS_BAN_SECONDS = 600.0
 
 Rows = list[Mapping[str, Any]]
 
@@ -103,6 +105,13 @@ class BybitClient(Transport, ccxt.bybit):
             return None
         code, message = str(decoded["retCode"]), str(decoded.get("retMsg", ""))
         return Envelope(ok=True) if code == "0" else Envelope(False, code, message)
+
+    def asked_to_wait(self, error: VenueError, status: int, headers: Mapping[str, str], body: str) -> WaitWish:
+        """An account is told when its window begins anew (ms of the wall); an address is to be quiet for 600 s."""
+        if status == 403:
+            return WaitWish(ADDRESS_BAN_SECONDS if "too frequent" in body.lower() else 0.0, whole_address=True)
+        resets_at = seconds_of(headers.get("x-bapi-limit-reset-timestamp")) / 1000
+        return WaitWish(max(0.0, resets_at - self.milliseconds() / 1000))
 
 
 class BybitReader(Reader):

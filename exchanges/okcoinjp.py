@@ -17,7 +17,7 @@ from exchanges.base import KeyRights
 from exchanges.budget import Window, urgent
 from exchanges.errors import Maintenance, NoAnswer, OrderNotFound, Refused, VenueError
 from exchanges.okcoinjp_errors import ERRORS
-from exchanges.transport import Envelope, Purpose, Route, Transport, routes
+from exchanges.transport import Envelope, Purpose, Route, Transport, WaitWish, routes, seconds_of
 from trading.instruments import Instrument, Side
 from trading.market import Balance, Candle, Level, OrderBook, Ticker, VenueStatus
 from trading.money import amount, plain
@@ -161,6 +161,11 @@ class OkjClient(Transport, ccxt.okx):
         if code == "0":
             return Envelope(ok=True) if isinstance(data, list) else None
         return Envelope(False, code, message)
+
+    def asked_to_wait(self, error: VenueError, status: int, headers: Mapping[str, str], body: str) -> WaitWish:
+        """With 429 the address is meant, with 200 the account; the gateway tells its own second."""
+        told = max(seconds_of(headers.get("ratelimit-reset")), seconds_of(headers.get("retry-after")))
+        return WaitWish(told, whole_address=status == 429)
 
 
 def _name(symbol: str) -> str:

@@ -15,9 +15,11 @@ leave, and on a client made with `may_trade=False` nothing leaves that is not a 
 order: waits for the shared budget (a CANCEL may use its reserve), is signed only then (a signature grows
 old), is sent once, is timed, and its answer is judged once: a 2xx that is not the venue's envelope is
 NoAnswer, an error code is looked up in `errors`, and a code that no table knows is NoAnswer unless the route
-is a READ. READ routes are repeated on NoAnswer and Busy (not when told to slow down), `attempts` times in
-all, and asked once a call while the venue is in trouble; PLACE and CANCEL are sent exactly once, and a PLACE
-soon or not at all. ccxt's own limiter and its retries are never reached.
+is a READ. "Too many requests" makes all processes of the account quiet, for as long as the venue tells or longer
+(`asked_to_wait`): a read then waits, an order is not sent, a cancel leaves at a slow pace. READ routes are
+repeated on NoAnswer and Busy (not when told to slow down), `attempts` times in all, and asked once a call while
+the venue is in trouble; PLACE and CANCEL are sent exactly once, and a PLACE soon or not at all. ccxt's own limiter
+and its retries are never reached.
 
 Windows: `Transport.windows` (venue-wide facts) and the configured requests a minute count for every request,
 `Route.windows` for that route; override `windows_for` where the parameters decide. Signatures use the wall
@@ -46,6 +48,7 @@ from exchanges.errors import (
     BadRequest,
     Busy,
     NoAnswer,
+    OrderNotFound,
     PermissionDenied,
     RateLimitExceeded,
     Refused,
@@ -92,6 +95,23 @@ class Envelope:
 
 
 @dataclass(frozen=True)
+class WaitWish:
+    """What goes with "too many requests": seconds to wait (0: not told), and whether every account here is meant."""
+
+    seconds: float = 0.0
+    whole_address: bool = False
+
+
+def seconds_of(text: str | None) -> float:
+    """Seconds that a header tells; 0 for one that is absent or no such number (a date: our own time holds)."""
+    try:
+        told = float(text or 0)
+    except ValueError:
+        return 0.0
+    return told if 0 <= told < float("inf") else 0.0
+
+
+@dataclass(frozen=True)
 class Wiring:
     """Everything that a client needs from outside; `exchanges.factory` fills it from settings."""
 
@@ -113,6 +133,9 @@ class Wiring:
 # An order leaves within this time of being asked for, or never: an emergency stop, and the search for a lost order,
 # both reckon from the moment at which it was written down as sent.
 LONGEST_ORDER_WAIT = timedelta(seconds=2)
+
+
+_log = logging.getLogger(__name__)
 
 
 class CallNotAllowed(RuntimeError):
@@ -194,9 +217,15 @@ class Transport(_CcxtClass):
         return answer
 
     async def room_for_an_order(self) -> None:
-        """Return when the budget has room for an order, so that none is written down and then kept waiting."""
+        """Return when the budget has room for an order, so that none is written down and then kept waiting.
+
+        Raises RateLimitExceeded while the venue wants quiet: by its end the order would rest on old prices.
+        """
         route = next(each for each in self.routes.values() if each.purpose is Purpose.PLACE)
-        await self.wiring.budget.room(self._windows(route, {}))
+        try:
+            await self.wiring.budget.room(self._windows(route, {}))
+        except NoRoom as error:
+            raise RateLimitExceeded(self.venue, f"{route}: not sent: {error}") from error
 
     def _windows(self, route: Route, params: Any) -> tuple[Window, ...]:
         return (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
@@ -262,8 +291,19 @@ class Transport(_CcxtClass):
     ) -> None:
         """ccxt's hook for every answer: raise what the answer means, by our tables and not by ccxt's."""
         error = self.judge(_current.get(), int(http_code), body, decoded)
+        if isinstance(error, RateLimitExceeded):
+            told = {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
+            wish = self.asked_to_wait(error, int(http_code), told, body)
+            quiet = self.wiring.budget.be_quiet(wish.seconds, whole_address=wish.whole_address)
+            _log.warning("%s: %s; quiet for %g s", self.venue, error.message, quiet)
         if error is not None:
             raise error
+
+    def asked_to_wait(self, error: VenueError, status: int, headers: Mapping[str, str], body: str) -> WaitWish:
+        """How long the venue wants us to be quiet, and whether it means the whole address. Header names are in lower
+        case; override for a venue's own headers.
+        """
+        return WaitWish(seconds_of(headers.get("retry-after")))
 
     def judge(self, route: Route, status: int, body: str, decoded: object) -> VenueError | None:
         """What an HTTP answer means: None when the venue said yes."""
@@ -274,6 +314,8 @@ class Transport(_CcxtClass):
             return None
         unknown = Refused if route.purpose is Purpose.READ else NoAnswer
         kind = self.errors.get(envelope.code, unknown) if not envelope.ok else NoAnswer
+        if route.purpose is Purpose.PLACE and issubclass(kind, OrderNotFound):
+            kind = NoAnswer  # "filled", "cancelled", "not there": said of an order just sent, it may be that very order
         return kind(self.venue, f"{route}: {envelope.message or f'HTTP {status}'}", code=envelope.code)
 
     def _without_envelope(self, route: Route, status: int, body: str) -> VenueError:

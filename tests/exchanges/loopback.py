@@ -53,6 +53,7 @@ class Said:
     status: int
     text: str
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 Answer = Callable[[Asked], Any]
@@ -60,11 +61,14 @@ Answer = Callable[[Asked], Any]
 
 @dataclass
 class Venue:
-    """Answers by `METHOD path`; a function gets the request, anything else is sent as it is."""
+    """Answers by `METHOD path`, `anything` to what has no answer of its own; a function gets the request, all else is
+    sent as it is.
+    """
 
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
+    anything: Any = field(default_factory=lambda: Said(404, "no such path", "text/plain"))
 
     def paths(self) -> list[str]:
         return [f"{each.method} {each.path}" for each in self.asked]
@@ -78,11 +82,13 @@ class Venue:
             dict(request.headers),
         )
         self.asked.append(asked)
-        answer = self.answers.get(f"{asked.method} {asked.path}", Said(404, "no such path", "text/plain"))
+        answer = self.answers.get(f"{asked.method} {asked.path}", self.anything)
         if callable(answer):
             answer = answer(asked)
         if isinstance(answer, Said):
-            return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
+            return web.Response(
+                status=answer.status, text=answer.text, content_type=answer.content_type, headers=answer.headers
+            )
         return web.Response(text=json.dumps(answer), content_type="application/json")
 
 

@@ -20,6 +20,18 @@ async def test_a_second_instance_is_refused_at_once_and_told_who_holds_the_accou
                 pytest.fail("two writers for one account")
 
 
+class Impatient(WallClock):
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("the lease was waited for: the lock on this host let a second instance in")
+
+
+async def test_a_second_instance_on_this_host_is_refused_by_the_file_lock_alone(work: Workplace) -> None:
+    async with hold_account(work.home, "bybit", work.ledger, "host:1"):
+        with pytest.raises(AccountHeld, match="traded by host:1"):
+            async with hold_account(work.home, "bybit", work.ledger, "host:2", clock=Impatient()):
+                pytest.fail("two writers for one account")
+
+
 async def test_an_account_that_was_given_back_can_be_held_again(work: Workplace) -> None:
     for holder in ("host:1", "host:2"):
         async with hold_account(work.home, "bybit", work.ledger, holder) as lease:
