@@ -107,6 +107,7 @@ class Cell:
     processes: ForkServerContext
     seed: int
     prefect_away: Callable[[], contextlib.AbstractContextManager[None]]
+    new_ledger: Path  # an empty one, copied: making the tables anew takes longer than a cycle
     problems: list[str] = field(default_factory=list)
 
     def run(self) -> CellResult:
@@ -125,6 +126,8 @@ class Cell:
 
     def _run(self, began: float) -> CellResult:
         settings = _settings(self.home, self.exchange, self.drill.style)
+        self.home.mkdir(parents=True)
+        shutil.copy(self.new_ledger, self.home / "ledger.db")
         with self._venue() as venue, contextlib.closing(Ledger(settings.ledger_url)) as ledger:
             self.venue, self.ledger, self.settings = venue, ledger, settings
             _certify(ledger, settings, self.exchange)
@@ -273,7 +276,9 @@ class Cell:
             orders = Orders()
             refused = trader.report.refused if trader.report else ""
             if not refused.startswith("clock_skew"):
-                self.problems.append(f"the jump was not noticed before the next order (refused: {refused or 'nothing'})")
+                self.problems.append(
+                    f"the jump was not noticed before the next order (refused: {refused or 'nothing'})"
+                )
         trader.one_cycle(Orders(jump_seconds=0.0))
 
     def _forbid_new_orders(self, before: int) -> None:
@@ -316,7 +321,6 @@ class Cell:
 
     @contextlib.contextmanager
     def _venue(self) -> Iterator[VenueAddress]:
-        self.home.mkdir(parents=True)
         reading, writing = os.pipe()
         ours, theirs = Connection(reading, writable=False), Connection(writing, readable=False)
         process = self.processes.Process(
@@ -325,7 +329,7 @@ class Cell:
         process.start()
         theirs.close()
         try:
-            with open(reading, closefd=False) as words:  # noqa: PTH123 a pipe
+            with open(reading, closefd=False) as words:
                 line = words.readline()
             if not line:
                 raise _TraderGone("the simulated venue did not start")
@@ -385,14 +389,14 @@ class Cell:
             raise _NotApplicable(why)
         if self.drill.fault not in known["known"]:
             raise _TraderGone(f"the simulated venue knows no fault {self.drill.fault}")
-        asked = {"name": self.drill.fault, "value": self.drill.value, "times": self.drill.times}
-        asked["match"] = self.drill.match
-        self._control("faults", **{name: value for name, value in asked.items() if value is not None})
+        drill = self.drill
+        asked = {"name": drill.fault, "value": drill.value, "times": drill.times, "match": drill.match}
+        self._control("faults", {name: value for name, value in asked.items() if value is not None})
 
     def _orders_at_venue(self) -> int:
         return len([row for row in self._control("truth")["orders"] if not row.get("by_hand")])
 
-    def _control(self, path: str, method: str | None = None, **body: object) -> Any:
+    def _control(self, path: str, body: dict[str, object] | None = None, *, method: str | None = None) -> Any:
         request = urllib.request.Request(
             f"{self.venue.control_url}/{path}", data=json.dumps(body).encode() if body else None, method=method
         )

@@ -118,7 +118,7 @@ class Watch:
         sending = asyncio.ensure_future(request)
         deadline = time.monotonic() + _LONGEST_OUT_SECONDS
         # The look at the venue blocks the event loop on purpose: meanwhile no answer can be heard.
-        while not sending.done() and _orders_at(self._control_url) == before and time.monotonic() < deadline:
+        while not sending.done() and _orders_at(self._control_url) == before and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         held = self._act()
         answer = await sending

@@ -44,8 +44,6 @@ HEAVY = (
     "exchanges.bitflyer",
     "exchanges.okcoinjp",
     "cli.survive_trader",
-    "cli.main",
-    "cli.checking",
 )
 _STEPS = ("reconcile_account", "read_market", "decide", "carry_out", "close_books")
 
@@ -165,7 +163,7 @@ def serve_venue(exchange: ExchangeName, seed: int, home: Path, parent: int, out:
     _words_to(home / "logs" / f"venue-{exchange}.log")
     os.dup2(out.fileno(), 1)
     out.close()
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115, PTH123 it lives as long as the process
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 it lives as long as the process
     sys.exit(run(exchange, seed=seed, clock="stepped", parent=parent))
 
 
@@ -186,7 +184,5 @@ def _words_to(path: Path) -> None:
         os.dup2(words.fileno(), number)
     with contextlib.suppress(OSError):
         words.close()
-    sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115, PTH123
-    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115, PTH123
-
-
+    sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115

@@ -151,4 +151,3 @@ def _expected(
     for asset, change in changes:
         totals[asset] = totals.get(asset, ZERO) + change
     return totals
-
