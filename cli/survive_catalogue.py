@@ -42,13 +42,13 @@ CATALOGUE: tuple[Drill, ...] = (
     *_venue("answers", "late_visibility", "list_lag", "duplicate_fill", "out_of_order_fills"),
     *_venue("answers", "rate_limited", "rate_limited_html", "forbidden", "maintenance", "unavailable", no_orders=True),
     *_venue("answers", "auth_revoked", "clock_skew", no_orders=True),
-    *_venue("orders", "partial_fill", "min_size_raised", "price_band"),
+    *_venue("orders", "partial_fill", "late_rejection", "min_size_raised", "price_band"),
     *_venue("orders", "fill_during_cancel", "cancel_500", "cancel_lost_ack", "cancel_refused", style="maker"),
     *_venue("orders", "post_only_cross", "self_expiry", "order_vanishes", style="maker"),
     *_venue("account and market", "balance_lag", "fee_in_base", "stale_ticker", "candle_gap", "crossed_book"),
     *_venue("account and market", "empty_book", "circuit_break", no_orders=True),
     Drill("flash_crash", "account and market"),
-    *_venue("account and market", "foreign_order", "foreign_balance_change", must_halt=True, times=1),
+    *_venue("account and market", "foreign_order", "foreign_balance_change", must_halt=True),
     Drill("withdraw_permission", "account and market"),
     *(Drill(f"{KILL}:{name}", "process", "kill", style=point.style, cycles=8) for name, point in POINTS.items()),
     Drill("sigterm", "process", "sigterm", prefect=True),
@@ -58,15 +58,6 @@ CATALOGUE: tuple[Drill, ...] = (
     Drill("prefect_down", "process", "prefect_down", style="maker", cycles=2, no_orders=True, prefect=True),
     Drill("clock_jump", "process", "clock_jump", cycles=2, no_orders=True),
 )
-
-# (exchange, fault) -> why the venue has no such thing. What a simulated venue itself refuses is not listed here.
-NOT_APPLICABLE: dict[tuple[str, str], str] = {
-    ("bitflyer", "post_only_cross"): "has no post-only orders",
-    ("bitbank", "withdraw_permission"): "does not tell what a key may do",
-    ("bitbank", "clock_skew"): "tells no exact time; a request outside its window is refused",
-    ("bitflyer", "clock_skew"): "tells no exact time and has no request window",
-    ("bitbank", "fee_in_base"): "takes its fee in the quote currency",
-}
 
 
 def drills(names: Sequence[str]) -> tuple[Drill, ...]:
