@@ -20,8 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cli.survive_catalogue import Drill
-from cli.survive_trader import Orders, second_trader, serve_venue, trade
+from cli.survive_catalogue import NOT_APPLICABLE, Drill
+from cli.survive_trader import Orders, other_command, serve_venue, trade
 from config.loader import DEMO_FILE, load_settings
 from config.settings import ExchangeName, Settings
 from execution.latch import kill_switch
@@ -183,10 +183,13 @@ class Cell:
             for _ in range(self.drill.cycles):
                 trader.one_cycle()
             self._forbid_new_orders(before)
+            if self.drill.times is not None and self._control("faults")["set"]:
+                self.problems.append("the fault did not strike as often as it should")
             self._control("faults", method="DELETE")
         else:
             {
                 "second_instance": self._second_instance,
+                "withdraw_permission": self._withdraw_permission,
                 "ledger_locked": self._ledger_locked,
                 "disk_full": self._disk_full,
                 "prefect_down": self._prefect_down,
@@ -221,17 +224,28 @@ class Cell:
         return trader
 
     def _second_instance(self, trader: _Trader) -> None:
-        words = self.home / "logs" / "second.log"
-        environment = {"CRYPTO_BOT_HOME": str(self.home), "PREFECT_API_URL": self.api}
-        second = self.processes.Process(target=second_trader, args=(self.exchange, environment, words))
-        second.start()
-        trader.one_cycle()  # the first goes on meanwhile
-        second.join(_CYCLE_SECONDS)
-        said = words.read_text().strip().splitlines() if words.exists() else []
-        if second.exitcode != 1 or not any("is traded by" in line for line in said):
-            last = said[-1] if said else "nothing"
-            self.problems.append(f"the second trader ended with {second.exitcode} and said: {last}")
+        status, said = self._other_command(trader, "trade", self.exchange, "--once")
+        if status != 1 or not any("is traded by" in line for line in said):
+            self.problems.append(f"the second trader ended with {status} and said: {said[-1] if said else 'nothing'}")
         trader.one_cycle()
+
+    def _withdraw_permission(self, trader: _Trader) -> None:
+        """No key that may withdraw gets past the checks. The trader itself does not ask again."""
+        self._set_fault()
+        status, said = self._other_command(trader, "check", self.exchange)
+        self._control("faults", method="DELETE")
+        if status != 1 or not any("withdraw" in line for line in said):
+            self.problems.append(f"the checks ended with {status} and said: {said[-1] if said else 'nothing'}")
+
+    def _other_command(self, trader: _Trader, *words: str) -> tuple[int | None, list[str]]:
+        """Run another command under the same home, while the trader goes on; its exit status and its lines."""
+        path = self.home / "logs" / f"{words[0]}.log"
+        environment = {"CRYPTO_BOT_HOME": str(self.home), "PREFECT_API_URL": self.api}
+        other = self.processes.Process(target=other_command, args=(words, environment, path))
+        other.start()
+        trader.one_cycle()
+        other.join(_CYCLE_SECONDS)
+        return other.exitcode, path.read_text().strip().splitlines() if path.exists() else []
 
     def _ledger_locked(self, trader: _Trader) -> None:
         """Another process writes, from just before the intent on, for longer than the order path waits."""
@@ -383,7 +397,8 @@ class Cell:
 
     def _set_fault(self) -> None:
         known = self._control("faults")
-        why = known.get("not_applicable", {}).get(self.drill.fault)
+        here = (self.exchange, self.drill.fault)
+        why = NOT_APPLICABLE.get(here) or known["not_applicable"].get(self.drill.fault)
         if why:
             raise _NotApplicable(why)
         if self.drill.fault not in known["known"]:

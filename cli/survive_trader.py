@@ -1,4 +1,4 @@
-"""The processes of one drill: the trader, the venue, a second trader. Each begins in a fork of a warm interpreter.
+"""The processes of one drill: the trader, the venue, another command. Each begins in a fork of a warm interpreter.
 
 The trader is the one of `crypto-bot trade`: its loop, its cycle, its leaving. Two things are different: before each
 cycle it asks the drill whether to go on, and its ledger and exchange can be watched (cli/survive_points.py).
@@ -167,13 +167,13 @@ def serve_venue(exchange: ExchangeName, seed: int, home: Path, parent: int, out:
     sys.exit(run(exchange, seed=seed, clock="stepped", parent=parent))
 
 
-def second_trader(exchange: ExchangeName, environment: dict[str, str], words: Path) -> None:
-    """Another `crypto-bot trade` under the same home, as a person would start it."""
+def other_command(words: tuple[str, ...], environment: dict[str, str], told: Path) -> None:
+    """Another `crypto-bot` command under the same home, as a person would start it; what it says goes to `told`."""
     from cli.main import main
 
     os.environ.update(environment)
-    _words_to(words)
-    main(["trade", exchange, "--once"])
+    _words_to(told)
+    main(list(words))
 
 
 def _words_to(path: Path) -> None:

@@ -16,6 +16,8 @@ from trading.reconcile import Discrepancy
 
 # Differences that mean: the venue has something of ours that our ledger does not know.
 _LOST = frozenset({"order_foreign", "fill_foreign"})
+# Some venues call an order that ended by itself cancelled: for us that is the same end.
+_ENDED_UNFILLED = frozenset({str(State.CANCELLED), str(State.EXPIRED)})
 _OUTCOME_UNKNOWN = frozenset({State.INTENDED, State.SENT, State.UNKNOWN})
 
 
@@ -61,9 +63,10 @@ def judge(
         [fill for fill in truth.fills if fill.order_id not in apart],
         truth.balances,
     )
+    differences = [each for each in report.differences if not _is_one_end_by_two_names(each)]
     resting = [order for order in truth.orders if order.id not in by_hand and order.status not in TERMINAL]
-    lost_fills_of = {order.id for order in theirs} - _lost_orders(report.differences)
-    lost = [each for each in report.differences if each.kind in _LOST]
+    lost_fills_of = {order.id for order in theirs} - _lost_orders(differences)
+    lost = [each for each in differences if each.kind in _LOST]
     # A fill of an order that is lost itself is not lost a second time.
     counted = [each for each in lost if each.kind == "order_foreign" or _order_of(each, truth.fills) in lost_fills_of]
     unresolved = {order.intent.client_order_id for order in orders if order.state in _OUTCOME_UNKNOWN}
@@ -73,7 +76,7 @@ def judge(
         lost=len(counted) + len(resting),
         unresolved=len(unresolved) + len(cancelling),
         differences=(
-            *(str(each) for each in report.differences),
+            *(str(each) for each in differences),
             *(f"order {order.id} rests at the venue" for order in resting),
         ),
     )
@@ -125,6 +128,10 @@ def _without_unresolved(
 
 def _may_be(order: Order, told: TruthOrder) -> bool:
     return told.client_id == order.intent.client_order_id if told.client_id else resembles(order, told)
+
+
+def _is_one_end_by_two_names(each: Discrepancy) -> bool:
+    return each.kind == "order_state" and {each.expected, each.found} <= _ENDED_UNFILLED
 
 
 def _lost_orders(differences: Sequence[Discrepancy]) -> set[str]:
