@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,9 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.output import cell, print_json, print_table, remarks, say
 from cli.prefect_server import PrefectServer, prefect_server
 from cli.running import run_until_stopped
-from cli.settings import logged
+from cli.settings import fresh_folder, logged
 from cli.trader import cycle_pace, leave, run_cycles
-from config.errors import ConfigurationError
 from config.loader import DEMO_FILE, load_settings
 from config.settings import ExchangeName, Settings
 from services.simulated import RunningVenue, simulated_venues
@@ -83,7 +80,7 @@ def run_demo(
     if candles is not None:
         words += ["--candles", str(candles)]
         _refuse_bad_candles(exchanges[0], words)
-    with _fresh_home(home):
+    with fresh_folder(home, "demo"):
         os.environ["CRYPTO_BOT_HOME"] = str(home)
         os.environ["CRYPTO_BOT_CONFIG"] = str(DEMO_FILE)
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -307,29 +304,3 @@ def _refuse_bad_candles(exchange: ExchangeName, words: Sequence[str]) -> None:
     """Have a venue read the file before the last demo's folder is emptied. Raises ConfigurationError."""
     with tempfile.TemporaryDirectory() as elsewhere, simulated_venues(Path(elsewhere), {exchange: words}):
         pass
-
-
-@contextlib.contextmanager
-def _fresh_home(home: Path) -> Iterator[None]:
-    """The demo's own folder, emptied; one demo at a time."""
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        lock = (home.parent / "demo.lock").open("w")
-    except OSError as error:
-        raise _unwritable(error) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"another demo runs under {home}: wait, or give --home") from None
-        try:
-            if home.exists():
-                shutil.rmtree(home)
-            home.mkdir()
-        except OSError as error:
-            raise _unwritable(error) from None
-        yield
-
-
-def _unwritable(error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"{error.filename} cannot be written ({error.strerror}): set --home or CRYPTO_BOT_HOME")

@@ -252,6 +252,33 @@ def venue(
     )
 
 
+@app.command()
+def survive(
+    exchange: Exchanges = None,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", "-f", help="Only this fault; may be given several times.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of prices, and of the moment of a kill.")] = 7,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Run each cell with so many seeds.")] = 1,
+    listed: Annotated[bool, typer.Option("--list", help="Only name the faults.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Also put the table into its marked place in this document.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The survival table: every fault at every simulated venue, met by a real trader, judged by the venue's truth."""
+    from cli.survive import list_drills, run_survive
+
+    if listed:
+        list_drills()
+        return
+    raise typer.Exit(
+        run_survive(
+            _exchanges(exchange), tuple(fault or ()), seed=seed, seeds=seeds, as_json=as_json, markdown=markdown
+        )
+    )
+
+
 config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 

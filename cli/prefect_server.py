@@ -39,7 +39,7 @@ SERVER_ENVIRONMENT = {
 }
 
 # A trader whose API is away takes its orders back: Prefect's client may not keep it waiting for a minute before that.
-_CLIENT_ENVIRONMENT = {
+CLIENT_ENVIRONMENT = {
     "PREFECT_CLIENT_MAX_RETRIES": "2",  # after 2 and 4 seconds
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
@@ -138,7 +138,7 @@ def prefect_api(home: Path) -> Iterator[str]:
     """
     refuse_absent_api()
     logging.raiseExceptions = False  # Prefect's log worker prints to stderr when the API is away; we say it ourselves
-    for name, value in _CLIENT_ENVIRONMENT.items():
+    for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     named = os.environ.get("PREFECT_API_URL")
     if named:

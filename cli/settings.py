@@ -4,6 +4,7 @@ They travel in the environment, so that a flow run in another process (a worker'
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, MutableMapping
@@ -74,3 +75,29 @@ def no_trace_of_refusal(home: Path) -> Iterator[None]:
                 for folder in made:
                     folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def fresh_folder(folder: Path, what: str) -> Iterator[None]:
+    """A command's own folder, emptied; one such command (`what`) at a time. Raises ConfigurationError."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = (folder.parent / f"{what}.lock").open("w")
+    except OSError as error:
+        raise _unwritable(error) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"another {what} runs under {folder}: wait, or give --home") from None
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
+        except OSError as error:
+            raise _unwritable(error) from None
+        yield
+
+
+def _unwritable(error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{error.filename} cannot be written ({error.strerror}): set --home or CRYPTO_BOT_HOME")

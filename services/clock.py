@@ -6,6 +6,8 @@ venue's clock on, so that days of market pass in a minute. Signatures are always
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -30,6 +32,28 @@ class WallClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+def seconds_since_boot() -> float:
+    """A clock that nobody can set: it goes on while the machine sleeps, where the system has such a one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class WallWatch:
+    """Notices when the machine's wall clock is set: it is compared with one that cannot be."""
+
+    def __init__(self, wall: Clock | None = None, steady: Callable[[], float] = seconds_since_boot) -> None:
+        """`wall` is the clock that is watched (default: the machine's), `steady` gives seconds that only go on."""
+        self.wall = wall or WallClock()
+        self._steady = steady
+        self._began = self._apart()
+
+    def jumped_seconds(self) -> float:
+        """How far the wall has been moved since this watch began; positive: ahead."""
+        return self._apart() - self._began
+
+    def _apart(self) -> float:
+        return self.wall.now().timestamp() - self._steady()
 
 
 class ClockGone(Exception):

@@ -102,14 +102,19 @@ def _when_ready(home: Path, exchange: ExchangeName, process: "subprocess.Popen[s
         process.wait(timeout=5)
         words = _log(home, exchange).read_text().strip().splitlines()
         raise ConfigurationError(words[-1] if words else f"the simulated venue {exchange} did not start")
+    return RunningVenue(note_venue(home, line, process.pid), process)
+
+
+def note_venue(home: Path, line: str, pid: int) -> VenueAddress:
+    """Leave the first line of a venue that runs as process `pid` where commands under `home` look for it."""
     told = json.loads(line)
     known = {field.name for field in fields(VenueAddress)}
-    address = VenueAddress(**{key: value for key, value in told.items() if key in known}, pid=process.pid)
-    note = _note(home, exchange)
+    address = VenueAddress(**{key: value for key, value in told.items() if key in known}, pid=pid)
+    note = _note(home, told["exchange"])
     note.parent.mkdir(parents=True, exist_ok=True)
     note.touch(mode=0o600)
     note.write_text(json.dumps(asdict(address)))
-    return RunningVenue(address, process)
+    return address
 
 
 def _forget(home: Path, exchange: ExchangeName, pid: int) -> None:

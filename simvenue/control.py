@@ -168,6 +168,9 @@ def truth(venue: Venue) -> dict[str, Any]:
             for held in venue.positions(pair.symbol)
         ],
         "collateral": {asset: plain(amount) for asset, amount in venue.collateral().items()},
+        "deposits": [
+            {"currency": deposit.asset, "change": plain(deposit.change), "at": deposit.at} for deposit in venue.deposits
+        ],
         "requests": {
             "total": requests.total,
             "by_minute": {str(minute): count for minute, count in requests.by_minute().items()},

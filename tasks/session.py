@@ -23,7 +23,7 @@ from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import hold_account
 from execution.paper import PaperExchange
-from services.clock import Clock, WallClock
+from services.clock import Clock, WallWatch
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
@@ -32,8 +32,9 @@ from trading.market import Candle
 from trading.money import ZERO
 from trading.stages import PAPER
 
-# A clock that drifts does so slowly, and the question costs a request.
+# A clock that drifts does so slowly, and the question costs a request; one that was set is asked about at once.
 _SKEW_KEPT = timedelta(minutes=10)
+_JUMP_SECONDS = 0.5
 
 
 class Session:
@@ -47,20 +48,33 @@ class Session:
         self.ledger = ledger
         self.clock = clock
         self.reader = reader
+        self.wall_watch = WallWatch()
         self._candles: tuple[datetime, tuple[Candle, ...]] | None = None
-        self._skew: tuple[datetime, float | None] | None = None
+        self._skew: tuple[datetime, float, float | None] | None = None  # asked at, jumped by then, skew
 
     async def clock_skew_seconds(self) -> float | None:
-        """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs; read every ten
-        minutes. None: the venue tells no time.
+        """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs.
+
+        Read every ten minutes, and at once when the wall clock has jumped. A venue that tells no time: how far the wall
+        has jumped since this session began, None where it has not.
         """
-        wall = WallClock()
+        wall, jumped = self.wall_watch.wall, self.wall_watch.jumped_seconds()
         asked_at = wall.now()
-        if self._skew is None or not timedelta(0) <= asked_at - self._skew[0] < _SKEW_KEPT:
+        if not self._skew_still_holds(asked_at, jumped):
             theirs = await self.reader.server_time()
             heard_at = wall.now()
-            self._skew = (asked_at, None if theirs is None else _certain_skew(asked_at, heard_at, theirs))
-        return self._skew[1]
+            skew = None if theirs is None else _certain_skew(asked_at, heard_at, theirs)
+            self._skew = (asked_at, jumped, skew)
+        assert self._skew is not None
+        if self._skew[2] is None and abs(jumped) > _JUMP_SECONDS:
+            return jumped
+        return self._skew[2]
+
+    def _skew_still_holds(self, now: datetime, jumped: float) -> bool:
+        if self._skew is None:
+            return False
+        asked_at, jumped_then, _ = self._skew
+        return timedelta(0) <= now - asked_at < _SKEW_KEPT and abs(jumped - jumped_then) <= _JUMP_SECONDS
 
     async def candles(self) -> tuple[Candle, ...]:
         """The last closed candles; those read less than `data.cache_ttl` ago, as long as no new one can have closed."""

@@ -24,7 +24,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "config": ("trading",),
     "trading": (),
     "simvenue": (),
-    "cli": ("flows", "tasks", "execution", "config", "services", "trading", "exchanges.errors"),
+    "cli": ("flows", "tasks", "execution", "config", "services", "trading", "exchanges.errors", "simvenue.server"),
 }
 ROOMS = frozenset(ARROWS)
 HEAVY = frozenset({"prefect", "ccxt", "pandas"})

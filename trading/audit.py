@@ -163,11 +163,12 @@ def _refused_by_venue(told: TruthOrder, ours: Sequence[Order]) -> bool:
     return (
         told.status is State.REJECTED
         and not told.filled
-        and any(order.state is State.REJECTED and _alike(order, told) for order in ours)
+        and any(order.state is State.REJECTED and resembles(order, told) for order in ours)
     )
 
 
-def _alike(order: Order, told: TruthOrder) -> bool:
+def resembles(order: Order, told: TruthOrder) -> bool:
+    """Whether an order at the venue has the symbol, side, quantity and price of ours."""
     intent = order.intent
     return (intent.symbol, intent.side, intent.quantity, intent.price) == (
         told.symbol,
@@ -231,5 +232,5 @@ def _duplicates(ours: Sequence[Order], truth: Sequence[TruthOrder], foreign: Seq
     client_ids = Counter(told.client_id for told in truth if told.client_id)
     venue_ids = Counter(order.venue_order_id for order in ours if order.venue_order_id)
     again = sum(count - 1 for counts in (client_ids, venue_ids) for count in counts.values())
-    alike = sum(1 for told in foreign if not told.client_id and any(_alike(order, told) for order in ours))
+    alike = sum(1 for told in foreign if not told.client_id and any(resembles(order, told) for order in ours))
     return again + alike
