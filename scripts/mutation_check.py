@@ -41,25 +41,30 @@ MUTANTS = (
     Mutant(
         "the intent is written before the order is sent",
         "execution/place.py",
-        "        write_down(desk, approved, cycle_id=cycle_id, known_ids=known_ids)\n"
-        "        return await send_once(desk, intent)",
+        "        write_intent(desk, approved, cycle_id=cycle_id, known_ids=known_ids)\n",
         "        await desk.exchange.place(intent)\n"
-        "        write_down(desk, approved, cycle_id=cycle_id, known_ids=known_ids)\n"
-        "        return desk.ledger.orders(desk.account)[0]",
+        "        write_intent(desk, approved, cycle_id=cycle_id, known_ids=known_ids)\n",
         PLACE,
     ),
     Mutant(
         "SENT is written before the order is sent",
         "execution/place.py",
-        "    desk.ledger.record(desk.account, approved.intent.client_order_id, Event.SENT, desk.clock.now())\n",
+        "        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())\n",
         "",
         PLACE,
     ),
     Mutant(
-        "the kill switch is asked again just before the order",
+        "the kill switch is asked before the order is written down",
         "execution/place.py",
-        "    if (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:",
-        "    if False and (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:",
+        "        _refuse_when_held(desk, intent)\n",
+        "",
+        PLACE,
+    ),
+    Mutant(
+        "the kill switch is asked again between the intent and the order",
+        "execution/place.py",
+        "        if (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:\n            # Pulled",
+        "        if False and (latch := kill_switch(desk.home, desk.ledger, desk.account)):\n            # Pulled",
         PLACE,
     ),
     Mutant(
