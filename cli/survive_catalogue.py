@@ -13,9 +13,9 @@ KILL = "kill_9"
 class Drill:
     """One fault. `kind`: venue (the venue is told), kill, or the process fault's own name.
 
-    `value`, `times`, `match`: what the venue is told; `also`: faults without which this one finds nothing to strike at.
-    `style`: of the trader's orders. `cycles`: under the fault. `must_halt`: a human is called, trading must not go on.
-    `no_orders`: none may reach the venue under the fault. `prefect`: the cycles are real flow runs.
+    `value`, `times`, `match`: what the venue is told. `style`: of the trader's orders. `cycles`: under the fault.
+    `must_halt`: a human is called, trading must not go on. `no_orders`: none may reach the venue under the fault.
+    `prefect`: the cycles are real flow runs.
     """
 
     fault: str
@@ -24,7 +24,6 @@ class Drill:
     value: str | None = None
     times: int | None = None
     match: str | None = None
-    also: tuple[str, ...] = ()
     style: str = "taker"
     cycles: int = 3
     must_halt: bool = False
@@ -49,8 +48,7 @@ CATALOGUE: tuple[Drill, ...] = (
     Drill("partial_fill", "orders", times=2),
     Drill("late_rejection", "orders", times=2),
     *_venue("orders", "min_size_raised", "price_band"),
-    # An order that rests may fill before the next cycle takes it back; what is left of a part cannot.
-    Drill("fill_during_cancel", "orders", style="maker", times=1, cycles=6, also=("partial_fill",)),
+    Drill("fill_during_cancel", "orders", style="maker", times=1, cycles=6),
     *_venue("orders", "cancel_500", "cancel_lost_ack", "cancel_refused", style="maker", times=2),
     *_venue("orders", "post_only_cross", "self_expiry", style="maker", times=2),
     Drill("order_vanishes", "orders", style="maker"),

@@ -183,8 +183,7 @@ class Cell:
             for _ in range(self.drill.cycles):
                 trader.one_cycle()
             self._forbid_new_orders(before)
-            still_set = {row["name"] for row in self._control("faults")["set"]}
-            if self.drill.times is not None and self.drill.fault in still_set:
+            if self.drill.times is not None and self._control("faults")["set"]:
                 self.problems.append("the fault did not strike as often as it should")
             self._control("faults", method="DELETE")
         else:
@@ -407,8 +406,6 @@ class Cell:
         drill = self.drill
         asked = {"name": drill.fault, "value": drill.value, "times": drill.times, "match": drill.match}
         self._control("faults", {name: value for name, value in asked.items() if value is not None})
-        for name in drill.also:
-            self._control("faults", {"name": name})
 
     def _orders_at_venue(self) -> int:
         return len([row for row in self._control("truth")["orders"] if not row.get("by_hand")])
