@@ -429,12 +429,15 @@ def _settings(home: Path, exchange: ExchangeName, style: str) -> Settings:
         "CRYPTO_BOT__STRATEGY__PARAMETERS": "{}",
         "CRYPTO_BOT__EXECUTION__ORDER_STYLE": style,
         "CRYPTO_BOT__EXECUTION__TIMEOUT": "2",
-        # Within a minute the market has filled most of what rests at its price: cancels are to meet orders that rest.
-        "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "10" if style == "maker" else "60",
         "CRYPTO_BOT__LADDER__REVIEW_CYCLES": "1000",
         "CRYPTO_BOT__LOGGING__HANDLERS": '["file"]',
         f"CRYPTO_BOT__EXCHANGES__{exchange.upper()}__ORDER_LIFETIME_MINUTES": str(_LIFETIME_MINUTES),
     }
+    if style == "maker":
+        # Within a minute the market fills most of what rests at its price, and cancels are to meet orders that rest.
+        # Such cycles need more requests than the guide's budgets; the venues' published limits allow them.
+        chosen["CRYPTO_BOT__EXECUTION__CYCLE_SECONDS"] = "10"
+        chosen[f"CRYPTO_BOT__EXCHANGES__{exchange.upper()}__REQUESTS_PER_MINUTE"] = "120"
     return load_settings(environ=chosen)
 
 
