@@ -23,7 +23,7 @@ from typing import Any
 from cli.survive_catalogue import NOT_APPLICABLE, Drill
 from cli.survive_trader import Orders, other_command, serve_venue, trade
 from config.loader import DEMO_FILE, load_settings
-from config.settings import ExchangeName, Settings
+from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
 from services.clock import WallClock
 from services.ledger import LeaseLost, Ledger, RungRecord
@@ -433,6 +433,12 @@ def _settings(home: Path, exchange: ExchangeName, style: str) -> Settings:
         "CRYPTO_BOT__LOGGING__HANDLERS": '["file"]',
         f"CRYPTO_BOT__EXCHANGES__{exchange.upper()}__ORDER_LIFETIME_MINUTES": str(_LIFETIME_MINUTES),
     }
+    if style == "maker":
+        # Within a minute the market fills most of what rests at its price, and cancels are to meet orders that rest.
+        # Such cycles need more requests than the guide's budgets; the venues' published limits allow them.
+        chosen["CRYPTO_BOT__EXECUTION__CYCLE_SECONDS"] = "10"
+        for name in EXCHANGES:  # the settings are examined as a whole
+            chosen[f"CRYPTO_BOT__EXCHANGES__{name.upper()}__REQUESTS_PER_MINUTE"] = "120"
     return load_settings(environ=chosen)
 
 
