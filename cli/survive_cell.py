@@ -183,8 +183,11 @@ class Cell:
             for _ in range(self.drill.cycles):
                 trader.one_cycle()
             self._forbid_new_orders(before)
-            if self.drill.times is not None and self._control("faults")["set"]:
+            told = self._control("faults")
+            if self.drill.times is not None and told["set"]:
                 self.problems.append("the fault did not strike as often as it should")
+            if not told["struck"].get(self.drill.fault):
+                self.problems.append("the fault never struck")
             self._control("faults", method="DELETE")
         else:
             {

@@ -118,6 +118,7 @@ class Control:
     async def faults(self, request: web.Request) -> web.Response:
         told = {
             "set": self._venue.faults.rows(),
+            "struck": dict(self._venue.faults.struck),
             "known": known_faults(),
             "not_applicable": not_applicable(self._venue.spec.name),
         }

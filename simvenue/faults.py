@@ -8,6 +8,7 @@ Two ways to ask: `active` for what lasts (a list that lags), `strike` for what h
 one of the fault's times up.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class FaultBoard:
     def __init__(self, known: Iterable[str]) -> None:
         self._known = frozenset(known)
         self._set: dict[str, Fault] = {}
+        self.struck: Counter[str] = Counter()  # how often a fault was there when somebody asked, cleared ones too
         # judges a fault that is about to be set (ValueError: not so), and tells whether it is there to stay
         self.on_set: Callable[[Fault], bool] = lambda fault: True
 
@@ -46,6 +48,8 @@ class FaultBoard:
         fault = Fault(name, value, times, match, now_ms)
         if self.on_set(fault):
             self._set[name] = fault
+        else:
+            self.struck[name] += 1  # it has happened already
         return fault
 
     def clear(self, name: str | None = None) -> None:
@@ -58,7 +62,10 @@ class FaultBoard:
     def active(self, name: str, subject: str = "", usual: Iterable[str] = ()) -> Fault | None:
         """Find a fault that is set and strikes here; nothing is used up."""
         fault = self._set.get(name)
-        return fault if fault is not None and fault.fits(subject, usual) else None
+        if fault is None or not fault.fits(subject, usual):
+            return None
+        self.struck[name] += 1
+        return fault
 
     def strike(self, name: str, subject: str = "", usual: Iterable[str] = ()) -> Fault | None:
         """Find a fault that strikes here, and use one of its times up."""

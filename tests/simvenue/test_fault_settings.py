@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from simvenue.fault_settings import FaultSetting, known_faults, not_applicable, read_fault
+from simvenue.faults import FaultBoard
 from simvenue.server import VenueServer
 from simvenue.venue import FAULT_NAMES
 from tests.simvenue.test_server import refused, started
@@ -71,8 +72,20 @@ async def test_faults_are_set_listed_replaced_and_taken_back(faults: Faults) -> 
     assert await faults.ask("DELETE") == (200, {"set": []})
 
 
+def test_it_is_counted_how_often_a_fault_was_met_also_after_it_is_cleared() -> None:
+    board = FaultBoard(["lost_ack", "list_lag"])
+    board.set("lost_ack", times=1)
+    board.set("list_lag", match="fills")
+    assert board.strike("lost_ack") and not board.strike("lost_ack")
+    assert board.active("list_lag", "open_orders") is None and board.active("list_lag", "fills")
+    board.clear()
+    assert board.active("list_lag", "fills") is None
+    assert board.struck == {"lost_ack": 1, "list_lag": 1}
+
+
 async def test_every_fault_that_is_known_is_listed_with_a_sentence(faults: Faults) -> None:
     told = (await faults.ask("GET"))[1]
+    assert told["struck"] == {}
     assert tuple(told["known"]) == FAULT_NAMES
     assert told["known"] == known_faults()
     assert all(len(sentence) > 20 and "\n" not in sentence for sentence in told["known"].values())
