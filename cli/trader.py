@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LET_FINISH_SECONDS = 3.0
+_ASK_AGAIN_SECONDS = 15.0  # a venue that is away at the start
 
 
 def run_trader(exchange: ExchangeName, *, once: bool) -> int:
@@ -53,10 +54,12 @@ def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
 async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
     from flows.ramp_up import ramp_up
     from tasks.ladder import rung_is_due
-    from tasks.session import trading
 
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(trading(exchange, settings))
+        here = await _opened(stack, exchange, settings, stop, patient=not once)
+        if here is None:
+            say(f"{exchange}: stopped before the venue answered: what rests there was not looked at")
+            return 1
         say(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
         try:
             if rung_is_due(here):  # what the checks have earned counts from the first cycle on
@@ -70,6 +73,27 @@ async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asy
             f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + escape('; '.join(venue.problems))}"
         )
     return 0 if report.clean else 1
+
+
+async def _opened(
+    stack: AsyncExitStack, exchange: ExchangeName, settings: Settings, stop: asyncio.Event, *, patient: bool
+) -> "TradingSession | None":
+    """Open the account. A venue that is away (in maintenance, say) is asked again until it answers or we are stopped:
+    None. Raises what `tasks.session.trading` raises; that the venue is away only where not `patient`.
+    """
+    from exchanges.errors import Busy, NoAnswer
+    from tasks.session import trading
+
+    while not stop.is_set():
+        try:
+            return await stack.enter_async_context(trading(exchange, settings))
+        except (Busy, NoAnswer) as error:
+            if not patient:
+                raise
+            say(f"{exchange}: cannot begin yet, asked again in {_ASK_AGAIN_SECONDS:g} s: {escape(str(error))}")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _ASK_AGAIN_SECONDS)
+    return None
 
 
 async def run_cycles(

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -120,3 +121,17 @@ def test_a_stop_while_the_trader_runs_lets_it_place_nothing_more(command: Comman
     assert len(orders(url)) == placed
     process.send_signal(signal.SIGINT)
     assert command.ended(process) == 0, command.said(process)
+
+
+def test_a_venue_in_maintenance_at_the_start_is_waited_for(command: Command, trader: Callable[..., str]) -> None:
+    url = trader("bitbank", "stepped")
+    control(url, "faults", name="maintenance")
+    process = command.start("trade", "bitbank", *RESTING)
+    until(lambda: "cannot begin yet" in command.said(process), "the trader waiting")
+    assert process.poll() is None and not orders(url)
+    with urlopen(Request(f"{url}/faults", method="DELETE"), timeout=30):
+        pass
+    until(lambda: orders(url), "an order once the venue is back")
+    process.send_signal(signal.SIGINT)
+    assert command.ended(process) == 0, command.said(process)
+    assert not resting(url)
