@@ -15,6 +15,7 @@ class Drill:
 
     `value`, `times`, `match`: what the venue is told. `style`: of the trader's orders. `cycles`: under the fault.
     `must_halt`: a human is called, trading must not go on. `no_orders`: none may reach the venue under the fault.
+    `fewer_requests`: a cycle under the fault sends fewer than a calm one.
     `prefect`: the cycles are real flow runs.
     """
 
@@ -28,6 +29,7 @@ class Drill:
     cycles: int = 3
     must_halt: bool = False
     no_orders: bool = False
+    fewer_requests: bool = False
     prefect: bool = False
 
 
@@ -42,7 +44,8 @@ CATALOGUE: tuple[Drill, ...] = (
     Drill("late_visibility", "answers", value="90", times=2),
     Drill("list_lag", "answers", value="30"),
     *_venue("answers", "duplicate_fill", "out_of_order_fills"),
-    *_venue("answers", "rate_limited", "rate_limited_html", "forbidden", "maintenance", "unavailable", no_orders=True),
+    *_venue("answers", "rate_limited", "rate_limited_html", no_orders=True, fewer_requests=True),
+    *_venue("answers", "forbidden", "maintenance", "unavailable", no_orders=True),
     Drill("auth_revoked", "answers", no_orders=True),
     Drill("clock_skew", "answers", value="40", no_orders=True),
     Drill("partial_fill", "orders", times=2),

@@ -172,6 +172,7 @@ class Cell:
 
     def _under_fault(self, trader: _Trader) -> _Trader:
         """Do what the drill is about; returns the trader that lives afterwards."""
+        calm = self._requests_of(trader) if self.drill.fewer_requests else 0
         before = self._orders_at_venue()
         kind = self.drill.kind
         if kind == "kill":
@@ -181,7 +182,9 @@ class Cell:
         if kind == "venue":
             self._set_fault()
             for _ in range(self.drill.cycles):
-                trader.one_cycle()
+                sent = self._requests_of(trader)
+                if self.drill.fewer_requests and sent >= calm:
+                    self.problems.append(f"{sent} requests in a cycle, {calm} in a calm one")
             self._forbid_new_orders(before)
             told = self._control("faults")
             if self.drill.times is not None and told["set"]:
@@ -409,6 +412,12 @@ class Cell:
         drill = self.drill
         asked = {"name": drill.fault, "value": drill.value, "times": drill.times, "match": drill.match}
         self._control("faults", {name: value for name, value in asked.items() if value is not None})
+
+    def _requests_of(self, trader: _Trader) -> int:
+        """Let it run one cycle; the requests that the venue has counted in it."""
+        before = self._control("truth")["requests"]["total"]
+        trader.one_cycle()
+        return int(self._control("truth")["requests"]["total"] - before)
 
     def _orders_at_venue(self) -> int:
         return len([row for row in self._control("truth")["orders"] if not row.get("by_hand")])
