@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 import aiohttp
-from aiohttp import StreamReader, web
+from aiohttp import web
+from aiohttp.streams import EmptyStreamReader
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -197,6 +198,7 @@ class Session:
     """What ccxt takes for an aiohttp session, for one life of a trader."""
 
     def __init__(self, connection: Connection, life: Life) -> None:
+        self.headers: dict[str, str] = {}
         self._connection = connection
         self._life = life
 
@@ -241,9 +243,7 @@ def _request(method: str, url: URL, headers: Any, body: bytes) -> web.Request:
     loop = asyncio.get_running_loop()
     protocol: Any = _Protocol()
     task: Any = asyncio.current_task()
-    stream = StreamReader(protocol, 2**16, loop=loop)
-    stream.feed_eof()
-    request = web.Request(message, stream, protocol, None, task, loop, client_max_size=2**20)  # type: ignore[arg-type]
+    request = web.Request(message, EmptyStreamReader(), protocol, None, task, loop, client_max_size=2**20)  # type: ignore[arg-type]
     request._read_bytes = body
     return request
 

@@ -29,15 +29,17 @@ class _LeapingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its `time()` is market time in seconds. `on_leap` is told each step in ms, before what is due then runs."""
+    """Its `time()` is market time in seconds since the start. `on_leap` is told each step in ms, before what is due then runs."""
 
     def __init__(self, start_ms: int) -> None:
-        self.now_ms = start_ms
+        self._start_ms = self.now_ms = start_ms
         self.on_leap: Callable[[int], object] = lambda milliseconds: None
         super().__init__(_LeapingSelector(self._leap))
+        # What is due within this is due now. (Seconds since the start, not since 1970: a float holds those too coarsely.)
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
-        return self.now_ms / 1000
+        return (self.now_ms - self._start_ms) / 1000
 
     def _leap(self, seconds: float) -> None:
         # Whole milliseconds, as venues count; at least one, or a timer a hair away would be asked for for ever.
