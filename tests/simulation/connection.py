@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from aiohttp.streams import EmptyStreamReader
 from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import EmptyStreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -107,7 +107,7 @@ class Connection:
         self._tell = tell
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def exchange(self, life: Life, method: str, url: URL, headers: Any, body: bytes, timeout: float) -> Answer:
+    async def exchange(self, life: Life, method: str, url: URL, headers: Any, body: bytes, patience: float) -> Answer:
         """One request and its answer; raises what aiohttp would, or Killed."""
         life.check()
         self.requests += 1
@@ -127,8 +127,8 @@ class Connection:
         life.step(f"after {method} {url.path} -> {answer.status if answer else 'nothing'}", 3 if method != "GET" else 1)
         if fault == "slow":
             delay = self._dice.choice((1.0, 4.0, 30.0))
-            await asyncio.sleep(min(delay, timeout))
-            if delay > timeout:
+            await asyncio.sleep(min(delay, patience))
+            if delay > patience:
                 raise TimeoutError
         await self._pass_time(0.01, 0.2)
         life.check()
@@ -251,5 +251,3 @@ def _request(method: str, url: URL, headers: Any, body: bytes) -> web.Request:
 def _heard(response: Any) -> Answer:
     body = response.body
     return Answer(response.status, bytes(body or b""), CIMultiDict(response.headers), response.reason or "")
-
-

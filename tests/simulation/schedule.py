@@ -11,7 +11,7 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -47,6 +47,7 @@ from tasks.market import read_market
 from tests.simulation.connection import Connection, Session
 from tests.simulation.life import Killed, Life, MortalClock, MortalLedger
 from tests.simulation.virtual_time import VirtualClock, VirtualLoop
+from trading.orders import State
 from trading.sizing import Target
 
 EXCHANGES: tuple[ExchangeName, ...] = ("bybit", "bitbank", "bitflyer", "okcoinjp")
@@ -204,7 +205,7 @@ class _Schedule:
         self.seen = 0
         self.orders_of: dict[str, list[str]] = {}
         self.trader: asyncio.Task[None] | None = None
-        self.stopped = False
+        self.clients: list[Any] = []
 
     # -- telling and judging
 
@@ -247,6 +248,7 @@ class _Schedule:
         keys = Credentials(Secret(secrets.api_key), Secret(secrets.api_secret), Secret(secrets.passphrase))
         client: Any = create_exchange_client(self.name, settings=self.settings, credentials=keys, clock=clock)
         client.client.session, client.client.own_session = Session(self.connection, life), False
+        self.clients.append(client)
         client.client.ssl_context = False  # nothing is encrypted on no way
         send = client.place
 
@@ -325,6 +327,8 @@ class _Schedule:
         await stop
         hand.cancel()
         await self._judge()
+        for client in self.clients:
+            client.client.session = None  # nothing of it needs to be closed
         self.outcome.requests = self.connection.requests
         self.outcome.orders, self.outcome.fills = len(self.venue.orders), len(self.venue.fills)
 
@@ -389,7 +393,7 @@ class _Schedule:
         )
         report = await stop_all([target], ledger, clock, by, "drawn", home=self.room.home, latch=latch)
         left = self._ours_resting()
-        self.tell(f"{life.name} {by} ends {'clean' if report.clean or (not latch and report.venues[0].is_clean) else 'not clean'}, {left} left")
+        self.tell(f"{life.name} {by} ends: {[str(each.problems) for each in report.venues]}, {left} left")
         clean = all(venue.is_clean for venue in report.venues)
         if clean and left:
             self.violation(f"{by} says clean and leaves {left}")
@@ -442,15 +446,28 @@ class _Schedule:
         quantity = pair.min_quantity * lots
         if pair.min_notional is not None:
             quantity = max(quantity, (pair.min_notional * 2 / price) // pair.lot * pair.lot)
-        asked = OrderRequest(
-            symbol=self.symbol, side=side, type="limit", quantity=quantity, price=price, by_hand=True
-        )
+        asked = OrderRequest(symbol=self.symbol, side=side, type="limit", quantity=quantity, price=price, by_hand=True)
         try:
             order = self.venue.place(asked)
         except Rejection as refusal:
             self.tell(f"hand is refused: {refusal}")
             return
         self.tell(f"hand places {order.id} {side} {quantity} at {price}: {order.status}")
+
+    def _without_a_trace(self) -> set[str]:
+        """Orders whose answer was lost, and which the venue ended unfilled and keeps in no list that we could read
+        (bitbank: docs/venues.md#bitbank): the one order of an intent that the ledger holds as proved absent. The audit
+        cannot know whose they were; here it is known.
+        """
+        account, found = self.settings.account(self.name), set()
+        for intent, made in self.orders_of.items():
+            order = self.room.ledger.order(account, intent)
+            told = self.venue.order_by_id(made[0])
+            assert told is not None
+            gone = not told.is_open and not told.filled and not told.client_id
+            if order is not None and order.state is State.REJECTED and order.venue_order_id is None and gone:
+                found.add(told.id)
+        return found
 
     async def _judge(self) -> None:
         """No more faults: some calm cycles, then ledger and venue are compared to the last digit."""
@@ -481,8 +498,8 @@ class _Schedule:
             self.tell(f"halted: {self.outcome.halted}")
             return
         document = truth(self.venue)
-        by_hand = {order.id for order in self.venue.orders if order.by_hand}
-        document["orders"] = [row for row in document["orders"] if row["id"] not in by_hand]
+        apart = {order.id for order in self.venue.orders if order.by_hand} | self._without_a_trace()
+        document["orders"] = [row for row in document["orders"] if row["id"] not in apart]
         report = await audit_books(desk, document)
         if report.duplicates:
             self.violation(f"{report.duplicates} duplicates")
@@ -492,6 +509,3 @@ class _Schedule:
             self.violation(str(difference))
         if (fault := self.room.ledger.verify_chain()) is not None:
             self.violation(fault)
-
-
-Play = Callable[[int], Outcome]

@@ -29,13 +29,16 @@ class _LeapingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its `time()` is market time in seconds since the start. `on_leap` is told each step in ms, before what is due then runs."""
+    """Its `time()` is market time in seconds since the start.
+
+    `on_leap` is told each step in ms, before what is due then runs.
+    """
 
     def __init__(self, start_ms: int) -> None:
         self._start_ms = self.now_ms = start_ms
         self.on_leap: Callable[[int], object] = lambda milliseconds: None
         super().__init__(_LeapingSelector(self._leap))
-        # What is due within this is due now. (Seconds since the start, not since 1970: a float holds those too coarsely.)
+        # What is due within this is due now; seconds since 1970 would be too coarse for it in a float.
         self._clock_resolution = 1e-6
 
     def time(self) -> float:
