@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev demo up test check format pins clean
+.PHONY: setup setup-dev demo up test soak check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -37,6 +37,10 @@ up: setup
 # Two at a time: many tests wait for a process of theirs.
 test: setup-dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Ten thousand schedules of faults, each from its seed; a broken promise prints the seed that replays it.
+soak: setup-dev
+	@$(BIN)/python -m tests.simulation --seeds 10000
 
 check: setup-dev
 	@$(BIN)/ruff format --check .

@@ -35,9 +35,11 @@ from execution.reconcile import Reconciliation
 from execution.settle import settle
 from execution.stop import StopTarget, stop_all
 from services.ledger import LeaseLost, Ledger, LedgerUnavailable, RungRecord
-from simvenue.build import build_venue, wire_class
+from simvenue.build import secrets_for, wire_class
+from simvenue.candles import CandleSource, GeneratedCandles
+from simvenue.clock import VenueClock
 from simvenue.control import truth
-from simvenue.values import OrderRequest, Rejection
+from simvenue.values import OrderRequest, Rejection, VenueSpec
 from simvenue.venue import FAULT_NAMES, Venue
 from tasks import session as sessions
 from tasks.books import close_books, note_failed_cycle
@@ -79,6 +81,8 @@ _VENUE_FAULTS = {
 }
 _ACCOUNTABLE = frozenset({"unproved_order", "several_candidates"})  # what a halted symbol tells a human
 _STARTS = 1_767_571_200_000  # 2026-01-05 00:00 UTC, where a stepped venue begins
+
+_MARKETS = 7  # different ones; what happens in them differs with every seed
 
 _placing: ContextVar[str] = ContextVar("the intent that is being placed", default="")
 
@@ -155,6 +159,20 @@ def _settings(home: Path, exchange: ExchangeName, symbol: str, style: str) -> Se
     )
 
 
+@cache
+def _candles(exchange: str, seed: int) -> dict[str, CandleSource]:
+    """Bars are facts that nobody changes, and dear to make: schedules with the same market share them."""
+    spec = wire_class(exchange).spec
+    return {
+        pair.symbol: GeneratedCandles(pair, seed, _STARTS, quiet=False, daily_gap=spec.daily_gap) for pair in spec.pairs
+    }
+
+
+def _venue(spec: VenueSpec, seed: int) -> Venue:
+    """As simvenue.build.build_venue makes a stepped one."""
+    return Venue(spec, VenueClock("stepped", _STARTS), secrets_for(spec, seed), _candles(spec.name, seed), seed=seed)
+
+
 def run(seed: int, room: Room, exchange: ExchangeName | None = None) -> Outcome:
     """Run one schedule; the same seed and exchange give the same events."""
     logging.disable(logging.CRITICAL)
@@ -187,7 +205,7 @@ class _Schedule:
         self.clock = VirtualClock(loop)
         self.settings = _settings(room.home, exchange, self.symbol, dice.choice(("taker", "taker", "maker")))
         wire_type = wire_class(exchange)
-        self.venue: Venue = build_venue(wire_type.spec, mode="stepped", candles=None, seed=seed % 97)
+        self.venue = _venue(wire_type.spec, seed % _MARKETS)
         wire = wire_type(self.venue)
         self.venue.order_id_maker, self.venue.fill_id_maker = wire.order_id, wire.fill_id
         loop.on_leap = self.venue.advance
@@ -196,7 +214,7 @@ class _Schedule:
         self.connection.rate = dice.choice((0.0, 0.02, 0.05, 0.15))
         self.death_rate = dice.choice((0.0, 0.002, 0.01))
         self.trouble_rate = dice.choice((0.0, 0.0, 0.02))
-        self.cycles = dice.randint(4, 9)
+        self.cycles = dice.randint(3, 7)
         self.stop_after = dice.uniform(20, 60 * self.cycles) if dice.random() < 0.3 else None
         self.calm = False
         self.done = 0

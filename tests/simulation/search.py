@@ -1,4 +1,4 @@
-"""Many schedules, or one again: `python -m tests.simulation --seeds N`; `--seed N -v` replays one and prints all of it."""
+"""Many schedules, or one again: `python -m tests.simulation --seeds N`, or `--seed N -v` to replay one and see it."""
 
 import argparse
 import multiprocessing
