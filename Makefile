@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev demo up drill test mutants check format pins clean
+.PHONY: setup setup-dev demo up drill test soak mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -42,9 +42,15 @@ drill: setup
 test: setup-dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
+<<<<<<< HEAD
 # Guards removed one at a time: the tests must notice each.
 mutants: setup-dev
 	@$(BIN)/python scripts/mutation_check.py
+=======
+# Ten thousand schedules of faults, each from its seed; a broken promise prints the seed that replays it.
+soak: setup-dev
+	@$(BIN)/python -m tests.simulation --seeds 10000
+>>>>>>> w-search
 
 check: setup-dev
 	@$(BIN)/ruff format --check .
