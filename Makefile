@@ -42,15 +42,13 @@ drill: setup
 test: setup-dev
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-<<<<<<< HEAD
 # Guards removed one at a time: the tests must notice each.
 mutants: setup-dev
 	@$(BIN)/python scripts/mutation_check.py
-=======
+
 # Ten thousand schedules of faults, each from its seed; a broken promise prints the seed that replays it.
 soak: setup-dev
 	@$(BIN)/python -m tests.simulation --seeds 10000
->>>>>>> w-search
 
 check: setup-dev
 	@$(BIN)/ruff format --check .
