@@ -70,6 +70,7 @@ class BitbankWire:
         max_open_orders=30,
         daily_gap=None,
         price_band=None,
+        expires=False,
         not_simulated=(
             "bitbank: orders that wait for a trigger price (refused with 40024), margin trading",
             "bitbank: the socket.io and PubNub streams, deposits and withdrawals",

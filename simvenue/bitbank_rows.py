@@ -95,7 +95,7 @@ def order_row(pair: Pair, order: Order) -> dict[str, Any]:
     if order.type == "limit" and order.price is not None:
         row["price"] = text(order.price, digits_of(pair.tick))
         row["post_only"] = order.time_in_force == "post_only"
-    if order.status in ("cancelled", "expired"):
+    if order.status == "cancelled":
         row["canceled_at"] = order.ended_at
     if order.filled:
         row["executed_at"] = order.updated_at
@@ -170,7 +170,7 @@ def _average_price(pair: Pair, order: Order) -> str:
 
 
 def _status(order: Order) -> str:
-    if order.status in ("cancelled", "expired"):
+    if order.status == "cancelled":
         return "CANCELED_PARTIALLY_FILLED" if order.filled else "CANCELED_UNFILLED"
     return {
         "open": "UNFILLED",

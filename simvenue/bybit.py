@@ -91,6 +91,7 @@ SPEC = VenueSpec(
     max_open_orders=500,
     daily_gap=None,
     price_band=None,  # one-sided at this venue: bybit_orders judges it
+    expires=False,
     not_simulated=(
         "Bybit: websockets; amending; conditional, take-profit, stop-loss and batch orders; sells by value",
         "Bybit: inverse contracts and options (empty lists); funding payments; index prices; liquidation",

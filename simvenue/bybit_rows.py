@@ -28,7 +28,6 @@ def order_status(order: Order, pair: Pair) -> str:
         "partially_filled": "PartiallyFilled",
         "filled": "Filled",
         "cancelled": "Cancelled",
-        "expired": "Cancelled",
         "rejected": "Rejected",
     }[order.status]
 

@@ -71,6 +71,7 @@ SPEC = VenueSpec(
     daily_gap=None,
     price_band=None,
     needs_passphrase=True,
+    expires=False,
     not_simulated=(
         "OKJ: websockets, amending, algo orders, sells by value, self-trade prevention, a timer for one tag",
         "OKJ: the funding account is empty; transfers, deposits and withdrawals are refused",

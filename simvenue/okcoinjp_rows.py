@@ -11,7 +11,6 @@ STATES = {
     "partially_filled": "partially_filled",
     "filled": "filled",
     "cancelled": "canceled",
-    "expired": "canceled",
     "rejected": "canceled",
 }
 

@@ -52,6 +52,7 @@ class VenueSpec:
     daily_gap: tuple[int, int] | None  # (minute of the UTC day at which it starts, length in minutes)
     price_band: Decimal | None  # fraction around the last price in which limit prices are accepted
     needs_passphrase: bool = False
+    expires: bool = True  # an order that ends by its time is expired here, at other venues cancelled
     not_simulated: tuple[str, ...] = ()  # the wire's own admissions, added to the core's on the control page
 
 

@@ -442,7 +442,7 @@ class Venue:
         while self._expiries and self._expiries[0][0] <= self._now:
             order = heappop(self._expiries)[2]
             if order.is_open:
-                self.cancel(order, "expired", "expired")
+                self.cancel(order, "expired", "expired" if self.spec.expires else "cancelled")
         if self._cancel_all_at is not None and self._cancel_all_at <= self._now:
             self._cancel_all_at = None
             for order in self.open_orders():

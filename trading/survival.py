@@ -16,8 +16,6 @@ from trading.reconcile import Discrepancy
 
 # Differences that mean: the venue has something of ours that our ledger does not know.
 _LOST = frozenset({"order_foreign", "fill_foreign"})
-# Some venues call an order that ended by itself cancelled: for us that is the same end.
-_ENDED_UNFILLED = frozenset({str(State.CANCELLED), str(State.EXPIRED)})
 _OUTCOME_UNKNOWN = frozenset({State.INTENDED, State.SENT, State.UNKNOWN})
 
 
@@ -63,7 +61,7 @@ def judge(
         [fill for fill in truth.fills if fill.order_id not in apart],
         truth.balances,
     )
-    differences = [each for each in report.differences if not _is_one_end_by_two_names(each)]
+    differences = report.differences
     resting = [order for order in truth.orders if order.id not in by_hand and order.status not in TERMINAL]
     lost_fills_of = {order.id for order in theirs} - _lost_orders(differences)
     lost = [each for each in differences if each.kind in _LOST]
@@ -128,10 +126,6 @@ def _without_unresolved(
 
 def _may_be(order: Order, told: TruthOrder) -> bool:
     return told.client_id == order.intent.client_order_id if told.client_id else resembles(order, told)
-
-
-def _is_one_end_by_two_names(each: Discrepancy) -> bool:
-    return each.kind == "order_state" and {each.expected, each.found} <= _ENDED_UNFILLED
 
 
 def _lost_orders(differences: Sequence[Discrepancy]) -> set[str]:

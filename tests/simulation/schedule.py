@@ -47,7 +47,7 @@ from tasks.carry_out import carry_out, reconcile_account
 from tasks.decide import decide
 from tasks.market import read_market
 from tests.simulation.connection import Connection, Session
-from tests.simulation.life import Killed, Life, MortalClock, MortalLedger
+from tests.simulation.life import Killed, LedgerAtOnce, Life, MortalClock, MortalLedger
 from tests.simulation.virtual_time import VirtualClock, VirtualLoop
 from trading.orders import State
 from trading.sizing import Target
@@ -409,7 +409,8 @@ class _Schedule:
         target = StopTarget(
             account, self._client(life, clock), (self.symbol,), clock=clock, order_lifetime_minutes=lifetime
         )
-        report = await stop_all([target], ledger, clock, by, "drawn", home=self.room.home, latch=latch)
+        books = LedgerAtOnce(None, ledger)
+        report = await stop_all([target], books, clock, by, "drawn", home=self.room.home, latch=latch)
         left = self._ours_resting()
         self.tell(f"{life.name} {by} ends: {[str(each.problems) for each in report.venues]}, {left} left")
         clean = all(venue.is_clean for venue in report.venues)

@@ -222,7 +222,7 @@ def test_an_expired_order_is_shown_as_cancelled() -> None:
         created_at=1_000,
         updated_at=1_000,
     )
-    order.status, order.ended_at = "expired", 1_000 + 180 * 86_400_000
+    order.status, order.ended_at = "cancelled", 1_000 + 180 * 86_400_000
     row = order_row(pair, order)
     assert row["status"] == "CANCELED_UNFILLED" and row["canceled_at"] == row["expire_at"]
     order.filled = Decimal("0.004")
