@@ -214,6 +214,7 @@ class _Schedule:
         self.connection.rate = dice.choice((0.0, 0.02, 0.05, 0.15))
         self.death_rate = dice.choice((0.0, 0.002, 0.01))
         self.trouble_rate = dice.choice((0.0, 0.0, 0.02))
+        self.pace = dice.choice((5, 20, 60))  # seconds from cycle to cycle; soon means: before a lost request arrives
         self.cycles = dice.randint(3, 7)
         self.stop_after = dice.uniform(20, 60 * self.cycles) if dice.random() < 0.3 else None
         self.calm = False
@@ -379,7 +380,7 @@ class _Schedule:
             while self.done < self.cycles:
                 began = session.clock.now()
                 await self._cycle(session)
-                rest = 60 - (session.clock.now() - began).total_seconds()
+                rest = self.pace - (session.clock.now() - began).total_seconds()
                 await session.clock.sleep(max(1.0, rest))
         except asyncio.CancelledError:
             await self._stop_once(life, "SIGTERM", latch=False)
