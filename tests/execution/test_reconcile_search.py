@@ -241,12 +241,16 @@ class TraderAtVenue(RuleBasedStateMachine):
         self.run(self.clock.sleep(seconds))
 
     @precondition(lambda self: not self.unsettled and not self.venue.on_their_way)
-    @rule(quantity=st.sampled_from(QUANTITIES))
-    def a_person_places_an_order_before_a_cycle(self, quantity: str) -> None:
+    @rule(quantity=st.sampled_from(QUANTITIES), then=st.sampled_from([None, "lost_request", "lost_ack"]))
+    def a_person_places_an_order_before_a_cycle(self, quantity: str, then: str | None) -> None:
         # It may look like ours to come: reconcile sees it first, and tells it apart by its id.
         self.venue.visible_after = 0.0
         self.venue.by_hand(quantity, self.symbol)
         self.reconciles()
+        self.ours = self.desk.ledger.orders(self.name)
+        if then is not None:
+            self.places(then, Side.BUY, quantity)
+            self.reconciles()
 
     @rule()
     def a_person_places_an_order_that_is_not_like_ours(self) -> None:
