@@ -180,8 +180,11 @@ def _since(desk: Desk, symbol: str) -> datetime:
     known = desk.ledger.newest_fill(desk.account, symbol)
     if known is None:
         return begin
-    short = [order.sent_at for order in _orders_short_of_fills(desk, symbol) if order.sent_at is not None]
-    return max(begin, min([known.at, *short]) - _OVERLAP)
+    moments = [order.sent_at for order in _orders_short_of_fills(desk, symbol) if order.sent_at is not None]
+    if (compared := desk.ledger.latest_balances(desk.account)) is not None:
+        # The newest fill may have been read for its order alone: others since the last look at the books are older.
+        moments.append(compared[1])
+    return max(begin, min([known.at, *moments]) - _OVERLAP)
 
 
 def _is_ours(desk: Desk, fill: Fill) -> bool:

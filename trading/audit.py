@@ -8,7 +8,7 @@ from typing import Any
 
 from trading.instruments import Side
 from trading.money import amount, plain
-from trading.orders import Fill, Order, State
+from trading.orders import TERMINAL, Fill, Order, State
 from trading.reconcile import Discrepancy, compare_balances
 
 # Asked, and the outcome not known to us.
@@ -108,7 +108,7 @@ def audit(
 
     Orders match by venue order id, else by client order id; a duplicate is a second order at the venue for
     one intent of ours (the same client order id, or unknown to the ledger and alike in symbol, side, quantity
-    and price).
+    and price). An order of whose short life nobody told us is the one that the ledger holds as rejected.
     """
     matched, foreign, differences = _match(ledger_orders, truth_orders)
     for order, truth in matched:
@@ -151,20 +151,41 @@ def _match(
         else:
             taken.add(partner.id)
             pairs.append((order, partner))
-    foreign = [told for told in truth if told.id not in taken and not _refused_by_venue(told, ours)]
+    unmatched = [told for told in truth if told.id not in taken]
+    unheard = _unheard(unmatched, ours)
+    foreign = [told for told in unmatched if told.id not in unheard]
     for told in foreign:
         what = f"{told.side} {plain(told.quantity)} {told.symbol}, {told.status}"
         differences.append(Discrepancy("order_foreign", told.id, "none", what))
     return pairs, foreign, differences
 
 
-def _refused_by_venue(told: TruthOrder, ours: Sequence[Order]) -> bool:
-    """A refusal has no id that we could have been told: it must be one that the ledger holds as rejected."""
-    return (
-        told.status is State.REJECTED
-        and not told.filled
-        and any(order.state is State.REJECTED and resembles(order, told) for order in ours)
-    )
+def _unheard(unmatched: Sequence[TruthOrder], ours: Sequence[Order]) -> set[str]:
+    """Ids of orders that came to nothing at the venue before we could be told of them: the ledger holds them as
+    rejected, without an id of the venue.
+
+    A refusal needs a rejected order of the ledger for itself. So does an order that was accepted and ended unfilled,
+    its answer lost (bitbank kills a crossing post-only order at once and lists it nowhere:
+    docs/venues.md#bitbank); and since it may as well be another order's second copy, nothing else on either side may
+    resemble it.
+    """
+    found: set[str] = set()
+    ended = [told for told in unmatched if told.status in TERMINAL and not told.filled and not told.client_id]
+    for told in ended:
+        alike = [order for order in ours if resembles(order, told)]
+        never = sum(order.state is State.REJECTED and order.venue_order_id is None for order in alike)
+        copies = [other for other in ended if other is told or _are_alike(other, told)]
+        if told.status is State.REJECTED:
+            refused = [other for other in copies if other.status is State.REJECTED]
+            if len(refused) <= never:
+                found.add(told.id)
+        elif never == len(alike) == len(copies) == 1:
+            found.add(told.id)
+    return found
+
+
+def _are_alike(one: TruthOrder, other: TruthOrder) -> bool:
+    return (one.symbol, one.side, one.quantity, one.price) == (other.symbol, other.side, other.quantity, other.price)
 
 
 def resembles(order: Order, told: TruthOrder) -> bool:

@@ -314,6 +314,19 @@ async def test_a_trade_by_hand_that_is_listed_late_explains_a_difference_that_wa
     assert not found.discrepancies and len(found.foreign_fills) == 1
 
 
+async def test_a_trade_by_hand_is_read_though_a_younger_fill_was_read_for_its_order_alone(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.fill(work.venue.by_hand())
+    await work.clock.sleep(700)
+    work.venue.placing.append("lost_ack_filled")
+    await work.place()
+    await work.clock.sleep(700)
+    found = await work.reconcile()
+    assert found.orders_resolved[0].state is State.FILLED
+    assert len(found.foreign_fills) == 1
+    assert not found.discrepancies
+
+
 async def test_a_partly_filled_order_that_the_venue_forgot_keeps_its_fills(work: Workplace) -> None:
     await work.reconcile()
     await work.place()

@@ -49,7 +49,6 @@ from tasks.market import read_market
 from tests.simulation.connection import Connection, Session
 from tests.simulation.life import Killed, LedgerAtOnce, Life, MortalClock, MortalLedger
 from tests.simulation.virtual_time import VirtualClock, VirtualLoop
-from trading.orders import State
 from trading.sizing import Target
 
 EXCHANGES: tuple[ExchangeName, ...] = ("bybit", "bitbank", "bitflyer", "okcoinjp")
@@ -474,21 +473,6 @@ class _Schedule:
             return
         self.tell(f"hand places {order.id} {side} {quantity} at {price}: {order.status}")
 
-    def _without_a_trace(self) -> set[str]:
-        """Orders whose answer was lost, and which the venue ended unfilled and keeps in no list that we could read
-        (bitbank: docs/venues.md#bitbank): the one order of an intent that the ledger holds as proved absent. The audit
-        cannot know whose they were; here it is known.
-        """
-        account, found = self.settings.account(self.name), set()
-        for intent, made in self.orders_of.items():
-            order = self.room.ledger.order(account, intent)
-            told = self.venue.order_by_id(made[0])
-            assert told is not None
-            gone = not told.is_open and not told.filled and not told.client_id
-            if order is not None and order.state is State.REJECTED and order.venue_order_id is None and gone:
-                found.add(told.id)
-        return found
-
     async def _judge(self) -> None:
         """No more faults: some calm cycles, then ledger and venue are compared to the last digit."""
         self.calm = True
@@ -518,7 +502,7 @@ class _Schedule:
             self.tell(f"halted: {self.outcome.halted}")
             return
         document = truth(self.venue)
-        apart = {order.id for order in self.venue.orders if order.by_hand} | self._without_a_trace()
+        apart = {order.id for order in self.venue.orders if order.by_hand}
         document["orders"] = [row for row in document["orders"] if row["id"] not in apart]
         opening = self.room.ledger.opening(desk.account)
         assert opening is not None

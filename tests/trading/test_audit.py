@@ -132,6 +132,41 @@ def test_an_order_that_never_came_to_be_is_missed_by_nobody():
     assert not audited(orders, fills, truth_orders, truth_fills).is_clean
 
 
+def test_each_refusal_of_the_venue_needs_a_rejected_order_of_its_own():
+    orders, fills, truth_orders, truth_fills = books(2)
+    never = an_order(State.REJECTED, "0", venue_order_id=None, intent=an_intent(client_order_id="f" * 32))
+    refused = TruthOrder("r", "", "BTC/JPY", Side.BUY, D("0.01"), never.intent.price, D(0), State.REJECTED)
+    truth_orders += [refused, replace(refused, id="again")]
+    assert audited([*orders, never], fills, truth_orders, truth_fills).duplicates == 2
+    other = replace(never, intent=an_intent(client_order_id="e" * 32))
+    assert audited([*orders, never, other], fills, truth_orders, truth_fills).is_clean
+
+
+@pytest.mark.parametrize("status", [State.CANCELLED, State.EXPIRED])
+def test_an_order_that_was_killed_at_once_behind_a_lost_answer_is_the_one_held_as_rejected(status: State):
+    orders, fills, truth_orders, truth_fills = books(2)
+    never = an_order(State.REJECTED, "0", venue_order_id=None, intent=an_intent(client_order_id="f" * 32))
+    killed = TruthOrder("k", "", "BTC/JPY", Side.BUY, D("0.01"), never.intent.price, D(0), status)
+    assert audited([*orders, never], fills, [*truth_orders, killed], truth_fills).is_clean
+
+    def is_clean(*, ours: list[Order], theirs: list[TruthOrder]) -> bool:
+        return audited([*orders, *ours], fills, [*truth_orders, *theirs], truth_fills).is_clean
+
+    assert not is_clean(ours=[], theirs=[killed])
+    assert not is_clean(ours=[never], theirs=[killed, replace(killed, id="again")])
+    assert not is_clean(ours=[never], theirs=[replace(killed, status=State.OPEN)])
+    assert not is_clean(ours=[never], theirs=[replace(killed, filled=D("0.001"))])
+    assert not is_clean(ours=[never], theirs=[replace(killed, client_id="x")])
+    assert not is_clean(ours=[never], theirs=[replace(killed, price=D(1))])
+    # Two that it could be, or an order that it could be the second copy of: nobody can know.
+    other = replace(never, intent=an_intent(client_order_id="e" * 32))
+    assert not is_clean(ours=[never, other], theirs=[killed])
+    ended = replace(other, state=status, venue_order_id="c")
+    its_own = replace(killed, id="c")
+    assert is_clean(ours=[ended], theirs=[its_own])
+    assert not is_clean(ours=[never, ended], theirs=[its_own, killed])
+
+
 def test_a_venues_own_books_are_read_from_its_control_side():
     document = {
         "orders": [
