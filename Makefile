@@ -46,9 +46,11 @@ test: setup-dev
 mutants: setup-dev
 	@$(BIN)/python scripts/mutation_check.py
 
-# Ten thousand schedules of faults, each from its seed; a broken promise prints the seed that replays it.
+# Ten thousand schedules of faults, each from its seed; a broken promise prints the seed that replays it. Then two
+# thousand cycles at each venue, with trader and venue as processes (docs/survival.md).
 soak: setup-dev
 	@$(BIN)/python -m tests.simulation --seeds 10000
+	@$(BIN)/python -m tests.simulation.soak --cycles 2000
 
 check: setup-dev
 	@$(BIN)/ruff format --check .

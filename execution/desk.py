@@ -8,7 +8,7 @@ before.
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from exchanges.base import Exchange
 from execution.tally import Tally
 from services.clock import Clock
 from services.ledger import Lease, Ledger
+from trading.pnl import EquityPoint
 from trading.reconcile import Discrepancy
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ class Desk:
     order_lifetime_minutes: int = 60
     told_differences: tuple[Discrepancy, ...] = field(default=(), repr=False)  # in the last look at the books
     tally: Tally = field(default_factory=Tally, repr=False)  # what its fills come to
+    # by quote: the day that was last asked about (its midnight, UTC) and the equity with which it began
+    day_starts: dict[str, tuple[datetime, EquityPoint]] = field(default_factory=dict, repr=False)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     def absence_after(self, *, accepted: bool) -> timedelta:

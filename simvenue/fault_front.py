@@ -125,7 +125,7 @@ class StruckRequest:
 
     def _draw(self) -> Fault | None:
         faults, rng = self._venue.faults, self._venue.fault_rng
-        asked = faults.active("random", self._operation, OPERATIONS)
+        asked = faults.there("random", self._operation, OPERATIONS)
         if asked is None:
             return None
         share, named = share_of(asked.value)

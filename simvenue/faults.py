@@ -5,7 +5,7 @@ an amount; each fault has its own default), `times` how often it still strikes (
 where: an operation of the wire ("place", "cancel", "open_orders" ...), "" where the fault itself would strike.
 
 Two ways to ask: `active` for what lasts (a list that lags), `strike` for what happens (an answer that is lost): it uses
-one of the fault's times up.
+one of the fault's times up. `there` only looks.
 """
 
 from collections import Counter
@@ -59,12 +59,16 @@ class FaultBoard:
         else:
             self._set.pop(name, None)
 
+    def there(self, name: str, subject: str = "", usual: Iterable[str] = ()) -> Fault | None:
+        """Find a fault that is set and may strike here; nothing is counted."""
+        fault = self._set.get(name)
+        return fault if fault is not None and fault.fits(subject, usual) else None
+
     def active(self, name: str, subject: str = "", usual: Iterable[str] = ()) -> Fault | None:
         """Find a fault that is set and strikes here; nothing is used up."""
-        fault = self._set.get(name)
-        if fault is None or not fault.fits(subject, usual):
-            return None
-        self.struck[name] += 1
+        fault = self.there(name, subject, usual)
+        if fault is not None:
+            self.struck[name] += 1
         return fault
 
     def strike(self, name: str, subject: str = "", usual: Iterable[str] = ()) -> Fault | None:

@@ -22,7 +22,7 @@ from trading.instruments import Instrument, Kind
 from trading.maintenance import maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
-from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown
+from trading.pnl import EquityPoint, Inventory, daily_loss, day_of, drawdown, start_of_day
 from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
 from trading.sizing import NoOrder, Target, order_for
 from trading.stages import CHECKS
@@ -145,12 +145,25 @@ async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, n
     desk.tally.take_in(ledger, account, await desk.exchange.instruments())
     inventory = desk.tally.inventory(instrument)
     worth = _capital(ledger, account, instrument) + inventory.profit(price)
-    day_begins = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    stored = ledger.equity(account, instrument.quote, since=day_begins - timedelta(hours=1))
-    history = [EquityPoint(point.at, point.equity) for point in reversed(stored)]
+    began = _start_of_day(desk, instrument.quote, now)
     # However long ago it was: a peak is not forgotten over a weekend off.
     peaks = [EquityPoint(point.at, point.peak) for point in ledger.equity(account, instrument.quote, limit=1)]
-    return Standing(inventory, worth, daily_loss(history, now, worth), drawdown(peaks, worth))
+    return Standing(inventory, worth, daily_loss(began, now, worth), drawdown(peaks, worth))
+
+
+def _start_of_day(desk: Desk, quote: str, now: datetime) -> list[EquityPoint]:
+    """The equity with which the UTC day of `now` began, if there is one. The ledger keeps a point a cycle: they are
+    read once a day, or a cycle would cost more with each that went before.
+    """
+    day = day_of(now)
+    known = desk.day_starts.get(quote)
+    if known is None or known[0] != day:
+        stored = desk.ledger.equity(desk.account, quote, since=day - timedelta(hours=1))
+        start = start_of_day([EquityPoint(point.at, point.equity) for point in reversed(stored)], now)
+        if start is None:
+            return []
+        known = desk.day_starts[quote] = (day, start)
+    return [known[1]]
 
 
 def _capital(ledger: Ledger, account: str, instrument: Instrument) -> Decimal:

@@ -112,12 +112,22 @@ def drawdown(history: Sequence[EquityPoint], now: Decimal) -> Decimal:
     return (peak - now) / peak
 
 
-def daily_loss(history: Sequence[EquityPoint], at: datetime, now: Decimal) -> Decimal:
-    """What was lost (quote, 0 or positive) since the UTC day of `at` began.
+def day_of(at: datetime) -> datetime:
+    """The moment at which the UTC day of `at` began."""
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
-    Measured from the last equity before that day, else from the day's first; `history` oldest first.
+
+def start_of_day(history: Sequence[EquityPoint], at: datetime) -> EquityPoint | None:
+    """Where the UTC day of `at` began: the last equity before that day, else the day's first; None for neither.
+
+    `history` oldest first. What it gives is a history that tells the same, as long as the day lasts.
     """
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = day_of(at)
     before = [point for point in history if point.at < midnight]
-    start = before[-1] if before else next((point for point in history if point.at <= at), None)
+    return before[-1] if before else next((point for point in history if point.at <= at), None)
+
+
+def daily_loss(history: Sequence[EquityPoint], at: datetime, now: Decimal) -> Decimal:
+    """What was lost (quote, 0 or positive) since the UTC day of `at` began (`start_of_day`); `history` oldest first."""
+    start = start_of_day(history, at)
     return ZERO if start is None else max(ZERO, start.equity - now)

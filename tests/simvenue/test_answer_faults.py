@@ -402,6 +402,19 @@ async def test_what_is_drawn_at_random_is_the_same_for_the_same_seed() -> None:
     assert len(set(first)) > 5
 
 
+async def test_only_requests_that_were_struck_at_random_are_counted_as_struck() -> None:
+    with RunningVenue("okcoinjp", seed=11) as running:
+        async with aiohttp.ClientSession() as session:
+            call = Caller(running, session)
+            await call.fault("random", value="0.5:ack_empty")
+            replies = []
+            for _ in range(20):
+                running.advance(1_000)
+                replies.append(await call.get(call.door.open_orders))
+            struck = running.control("faults")["struck"]["random"]
+    assert 0 < struck == len([reply for reply in replies if not reply.text]) < len(replies)
+
+
 async def test_a_share_of_nought_strikes_never_and_of_one_always_with_what_is_named() -> None:
     assert set(await drawn("okcoinjp", "0", 1, 8)) == {"200 application/json; charset=utf-8 False", "2 taken"}
     assert set(await drawn("okcoinjp", "1:lost_request", 1, 8)) == {"lost", "0 taken"}

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -264,6 +265,45 @@ async def test_a_drawdown_is_not_forgotten_over_days_off(room: Room) -> None:
     later = BEGIN + timedelta(days=3)
     standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, later)
     assert standing.drawdown == Decimal("0.1")
+
+
+class CountedLedger:
+    """The ledger, and how many points of equity were read from it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.points = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def equity(self, *words: Any, **named: Any) -> Any:
+        found = self._ledger.equity(*words, **named)
+        self.points += len(found)
+        return found
+
+
+async def test_a_cycle_reads_no_more_of_the_ledger_late_in_the_day_and_the_next_day_begins_anew(room: Room) -> None:
+    room.ledger.set_opening(NAME, {"JPY": Decimal(1_000_000)}, BEGIN)
+    counted: Any = CountedLedger(room.ledger)
+    desk = room.here.desk
+    desk.ledger = counted
+
+    async def loss_at(now: datetime) -> Decimal:
+        return (await account_standing(desk, instrument(SPOT, NAME), PRICE, now)).daily_loss
+
+    assert await loss_at(BEGIN) == 0  # there is no point yet
+    for minute in range(100):
+        room.ledger.record_equity(NAME, "JPY", Decimal(1_000_300 + minute), BEGIN + timedelta(minutes=minute))
+    at = BEGIN + timedelta(minutes=100)
+    assert await loss_at(at) == 300  # from the day's first point
+    before = counted.points
+    assert await loss_at(at) == 300
+    assert counted.points - before == 1  # the newest, for its peak
+    tomorrow = at + timedelta(days=1)
+    assert await loss_at(tomorrow) == 0  # its own day has no point, the day before none from its last hour
+    room.ledger.record_equity(NAME, "JPY", Decimal(1_000_500), tomorrow)
+    assert await loss_at(tomorrow) == 500
 
 
 async def test_a_minimal_order_whose_answer_is_lost_is_found_and_taken_back(room: Room) -> None:
