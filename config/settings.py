@@ -145,6 +145,11 @@ class RungSettings(Strict):
     min_cycles: int = Field(ge=0, description="number of cycles on the rung")
     min_fills: int = Field(ge=0, description="number of fills on the rung")
     max_error_rate: Money = Field(ge=0, le=1, description="fraction of cycles that may fail; 0.02 is 2 %")
+    max_latency_p95_ms: float = Field(gt=0, description="milliseconds that 95 % of the requests stay below")
+    max_slippage: Money = Field(ge=0, le=1, description="fraction paid beyond the decision price; 0.001 is 0.1 %")
+    max_drawdown: Money = Field(gt=0, le=1, description="fraction that equity may fall from its highest on the rung")
+    max_warnings: int = Field(ge=0, description="number of rejected or adopted orders and kill switches in min_seconds")
+    max_orders_per_day: int = Field(ge=1, description="number of orders in a day that the certificate allows")
 
 
 class LadderSettings(Strict):
@@ -155,6 +160,7 @@ class LadderSettings(Strict):
     )
     certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again")
     review_cycles: int = Field(60, ge=1, description="trading cycles between two reviews of the rung")
+    approval_hours: float = Field(24, gt=0, description="hours in which a person may approve and the approval holds")
     simulated_approves_itself: bool = Field(
         True, description="true or false: simulated venues need no human; live ones always do"
     )

@@ -14,9 +14,10 @@ from execution.books import COLLATERAL
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
-from services.ledger import Ledger
+from services.ledger import Ledger, RungRecord
 from tasks.market import MarketView
 from tasks.session import TradingSession, trading_session
+from trading.certificates import Fingerprint
 from trading.identifiers import client_order_id
 from trading.instruments import Instrument, Kind
 from trading.maintenance import maintenance_near
@@ -25,7 +26,7 @@ from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown
 from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
 from trading.sizing import NoOrder, Target, order_for
-from trading.stages import CHECKS
+from trading.stages import CHECKS, concerning
 
 _RECENT = 50  # orders that the rules about repetition look back on
 
@@ -92,9 +93,25 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         symbol=session.symbol,
         decided_at=session.clock.now(),
     )
-    cap = RungCap(rung.rung, rung.symbol, rung.max_quantity, rung.expires_at)
+    desk.running = session.running(market.instrument)
+    cap = certified_cap(rung, desk.running)
     facts = risk_facts(session, desk, cap, books, market, standing, collateral)
     return Decision(target, assess(intent, facts, limits), proposed.reason)
+
+
+def certified_cap(record: RungRecord, running: Fingerprint) -> RungCap:
+    """What a certificate allows to what runs here."""
+    return RungCap(
+        rung=record.rung,
+        symbol=record.symbol,
+        max_quantity=record.max_quantity,
+        expires_at=record.expires_at,
+        max_position=record.max_position,
+        max_orders_per_day=record.max_orders_per_day,
+        issued_at=record.issued_at,
+        number=record.number,
+        changed=concerning(record.rung, Fingerprint.of(record.fingerprint).changed(running)),
+    )
 
 
 def risk_facts(

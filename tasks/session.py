@@ -19,6 +19,7 @@ from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
 from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.base import Exchange, ExchangeReader
+from exchanges.budget import key_fingerprint
 from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import hold_account
@@ -27,6 +28,8 @@ from services.clock import Clock, WallClock
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
+from tasks.fingerprint import running_fingerprint
+from trading.certificates import Fingerprint
 from trading.instruments import Instrument, Kind
 from trading.market import Candle
 from trading.money import ZERO
@@ -40,15 +43,28 @@ class Session:
     """One exchange as far as reading goes. A plain class: Prefect must not walk into it."""
 
     def __init__(
-        self, name: ExchangeName, settings: Settings, ledger: Ledger, clock: Clock, reader: ExchangeReader
+        self,
+        name: ExchangeName,
+        settings: Settings,
+        ledger: Ledger,
+        clock: Clock,
+        reader: ExchangeReader,
+        key_id: str = "unknown",
     ) -> None:
         self.name = name
         self.settings = settings
         self.ledger = ledger
         self.clock = clock
         self.reader = reader
+        self.key_id = key_id
+        self._instrument: Instrument | None = None
         self._candles: tuple[datetime, tuple[Candle, ...]] | None = None
         self._skew: tuple[datetime, float | None] | None = None
+
+    def running(self, instrument: Instrument | None = None) -> Fingerprint:
+        """The fingerprint of what runs here, with the venue's rules as `instrument` or the last call tells them."""
+        self._instrument = instrument or self._instrument
+        return running_fingerprint(self.settings, self.name, self.key_id, self._instrument)
 
     async def clock_skew_seconds(self) -> float | None:
         """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs; read every ten
@@ -114,8 +130,9 @@ class TradingSession(Session):
         desk: Desk,
         paper_desk: Desk,
         strategy: Strategy,
+        key_id: str = "unknown",
     ) -> None:
-        super().__init__(name, settings, ledger, clock, desk.exchange)
+        super().__init__(name, settings, ledger, clock, desk.exchange, key_id)
         self.desk = desk
         self.paper_desk = paper_desk
         self.strategy = strategy
@@ -158,7 +175,7 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
     async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
         reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
         try:
-            _readers[exchange] = Session(exchange, ready, ledger, clock, reader)
+            _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials))
             yield _readers[exchange]
         finally:
             _readers.pop(exchange, None)
@@ -186,12 +203,17 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         desk = await _desk(stack, account, client, ready, clock, ledger)
         paper = PaperExchange(client, ledger, on_paper, await _paper_opening(ledger, on_paper, client))
         paper_desk = await _desk(stack, on_paper, paper, ready, clock, ledger)
-        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy)
+        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy, key_id(credentials))
         _traders[exchange] = opened
         try:
             yield opened
         finally:
             _traders.pop(exchange, None)
+
+
+def key_id(credentials: Credentials) -> str:
+    """Which API key it is, without telling it."""
+    return key_fingerprint(credentials.api_key.reveal())
 
 
 async def examine_start(settings: Settings, exchanges: Sequence[ExchangeName]) -> None:

@@ -13,7 +13,7 @@ from trading.instruments import Side
 from trading.money import ZERO, plain
 from trading.orders import OrderIntent
 from trading.risk import Refused
-from trading.stages import CHECKS, COMPATIBILITY, MINIMAL_ORDER, PAPER
+from trading.stages import CHECKS, COMPATIBILITY, MINIMAL_ORDER, PAPER, concerning
 
 # Rungs of orders that no certificate covers. Each is held to a rule of its own in `refused_by_certificate`.
 EMERGENCY_STOP = "emergency_stop"
@@ -53,10 +53,10 @@ class Certificate:
     symbol: str
     rung: str
     max_quantity: Decimal  # one order
-    max_position: Decimal
-    max_orders_per_day: int
+    max_orders_per_day: int | None  # None: no bound of its own
     issued_at: datetime
     expires_at: datetime
+    examined: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class Claim:
     """What an order says about its right to be sent.
 
     `certificate` is the number that the risk verdict went by (None: the rung alone names it). `own_cap` (base) is
-    brought by the minimal-order check, which runs before there is a rung to trade on.
+    brought by the minimal-order check, which runs before there is a rung to trade on. `running` is the fingerprint of
+    what sends (None: not known here; the risk rule has compared it).
     """
 
     rung: str
     certificate: int | None = None
     own_cap: Decimal | None = None
+    running: Fingerprint | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def refused_by_certificate(
         return None
     if certificate is None:
         return _refused(f"a certificate for {intent.symbol}", "none")
-    for refused in (_symbol(intent, certificate), _time(certificate, now)):
+    for refused in (_symbol(intent, certificate), _time(certificate, now), _examined(claim, certificate)):
         if refused is not None:
             return refused
     if claim.rung == MINIMAL_ORDER:
@@ -126,6 +128,13 @@ def _time(certificate: Certificate, now: datetime) -> Refused | None:
     if now >= certificate.expires_at:
         return _refused(f"valid until {certificate.expires_at.isoformat()}", now.isoformat())
     return None
+
+
+def _examined(claim: Claim, certificate: Certificate) -> Refused | None:
+    if claim.running is None:
+        return None
+    changed = concerning(certificate.rung, certificate.examined.changed(claim.running))
+    return _refused("what was examined", f"changed: {', '.join(changed)}") if changed else None
 
 
 def _minimal_order(intent: OrderIntent, claim: Claim, certificate: Certificate) -> Refused | None:
@@ -150,8 +159,9 @@ def _named(claim: Claim, certificate: Certificate) -> Refused | None:
 
 
 def _caps(intent: OrderIntent, certificate: Certificate, standing: Standing) -> Refused | None:
-    if standing.orders_last_day >= certificate.max_orders_per_day:
-        return _refused(f"{certificate.rung}: {certificate.max_orders_per_day} orders a day", "one more")
+    most = certificate.max_orders_per_day
+    if most is not None and standing.orders_last_day >= most:
+        return _refused(f"{certificate.rung}: {most} orders a day", f"{standing.orders_last_day + 1} orders")
     within = intent.quantity <= certificate.max_quantity
     if within or standing.is_reduced_by(intent.side, intent.quantity):
         return None

@@ -156,10 +156,10 @@ def missing_evidence(rung: str, evidence: Evidence, thresholds: Thresholds) -> t
     return (*missing, *_not_in_force(rung, evidence))
 
 
-def concerning(rung: str, changed: Sequence[str], ladder: Sequence[str]) -> tuple[str, ...]:
+def concerning(rung: str, changed: Sequence[str]) -> tuple[str, ...]:
     """Those of the changed parts that a rung has examined: a strategy is not looked at below paper."""
-    place = ladder.index(rung)
-    return tuple(part for part in changed if ladder.index(COVERED_BY.get(part, ladder[0])) <= place)
+    place = RUNGS.index(rung) if rung in RUNGS else len(RUNGS)
+    return tuple(part for part in changed if RUNGS.index(COVERED_BY.get(part, RUNGS[0])) <= place)
 
 
 def rung_covering(changed: Sequence[str], ladder: Sequence[str]) -> str:
@@ -171,7 +171,7 @@ def rung_in_force(rung: str, evidence: Evidence, ladder: Sequence[str]) -> str |
     """The rung that still stands when expiry and changes are counted in; None: begin with the first check."""
     if evidence.expired or evidence.before_issue:
         return None
-    changed = concerning(rung, evidence.changed, ladder)
+    changed = concerning(rung, evidence.changed)
     if not changed:
         return rung
     covering = rung_covering(changed, ladder)
@@ -182,7 +182,7 @@ def rung_in_force(rung: str, evidence: Evidence, ladder: Sequence[str]) -> str |
 def _not_in_force(rung: str, evidence: Evidence) -> tuple[str, ...]:
     """Why a certificate does not count now, where there is no rung below to fall to."""
     expired = ("the certificate has expired",) if evidence.expired else ()
-    examined_here = concerning(rung, evidence.changed, RUNGS) if rung == RUNGS[0] else ()
+    examined_here = concerning(rung, evidence.changed) if rung == RUNGS[0] else ()
     changed = (_told(examined_here),) if examined_here else ()
     early = ("the clock is before the certificate's own time",) if evidence.before_issue else ()
     return (*expired, *changed, *early)
@@ -197,7 +197,7 @@ def _down(rung: str, evidence: Evidence, ladder: Sequence[str], thresholds: Thre
     rung."""
     place = ladder.index(rung)
     falls: list[tuple[int, str]] = []
-    changed = concerning(rung, evidence.changed, ladder)
+    changed = concerning(rung, evidence.changed)
     if changed and (covering := rung_covering(changed, ladder)) != rung:
         falls.append((ladder.index(covering), _told(changed)))
     if evidence.expired:

@@ -27,7 +27,7 @@ def test_an_empty_home_is_shown_as_such(command: Command) -> None:
 @pytest.mark.prefect
 def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url: str) -> None:
     venues("bitbank", "bybit")
-    certify(command.home, "bitbank")
+    certify(command.home, "bitbank", "--set=strategy.name=tests.cli.strategies.restless")
     command.environment["PREFECT_API_URL"] = prefect_url
     traded = command.run("trade", "bitbank", "--once", "--set=strategy.name=tests.cli.strategies.restless")
     assert traded.returncode == 0, traded.stderr
