@@ -1,4 +1,4 @@
-"""Every way to place an order asks for the certificate in the transaction that writes: else nothing is written or sent."""
+"""Every way to place an order asks for the certificate in the transaction that writes; refused, nothing is written."""
 
 from dataclasses import asdict, replace
 from datetime import timedelta
