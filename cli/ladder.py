@@ -45,15 +45,15 @@ def _on_ladder(settings: Settings, exchange: ExchangeName, ledger: Ledger) -> Pl
 
 def _key_id(settings: Settings, exchange: ExchangeName) -> str:
     """Which key the environment or the running venue gives; "" where there is none, which is judged by who trades."""
-    from exchanges.budget import key_fingerprint
     from services.simulated import find_venue
+    from tasks.fingerprint import key_id
 
     endpoint, base_url = settings.exchanges[exchange].endpoint, settings.exchanges[exchange].base_url
     if endpoint is Endpoint.SIMULATED and base_url is None:
         venue = find_venue(settings.home, exchange)
-        return key_fingerprint(venue.api_key) if venue is not None else ""
+        return key_id(Secret(venue.api_key)) if venue is not None else ""
     try:
-        return key_fingerprint(credentials_from_environment(exchange, endpoint, os.environ).api_key.reveal())
+        return key_id(credentials_from_environment(exchange, endpoint, os.environ).api_key)
     except ConfigurationError:
         return ""
 

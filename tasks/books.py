@@ -70,6 +70,7 @@ async def close_books(
         + tuple(f"orphan {each.venue_order_id}" for each in books.orphans),
         requests=traffic.requests,
         latency_p95_ms=percentile(traffic.latencies_ms, _P95),
+        trading_state=decision.trading_state,
     )
     ledger.record_cycle(record_of(report, flow_run.get_id()))
     return report

@@ -24,7 +24,7 @@ from trading.maintenance import maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown
-from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
+from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess, trading_state
 from trading.sizing import NoOrder, Target, order_for
 from trading.stages import CHECKS, concerning
 
@@ -38,6 +38,7 @@ class Decision:
     target: Target | None
     verdict: Approved | Refused | None
     reason: str
+    trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
     desk.running = session.running(market.instrument)
     cap = certified_cap(rung, desk.running)
     facts = risk_facts(session, desk, cap, books, market, standing, collateral)
-    return Decision(target, assess(intent, facts, limits), proposed.reason)
+    state, why = trading_state(facts, limits)
+    return Decision(target, assess(intent, facts, limits), proposed.reason, f"{state}: {why}" if why else state)
 
 
 def certified_cap(record: RungRecord, running: Fingerprint) -> RungCap:

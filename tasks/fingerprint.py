@@ -8,7 +8,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from config.secret import Secret
 from config.settings import EXCHANGES, ExchangeName, Settings
+from exchanges.budget import key_fingerprint
 from services.ledger_tables import canonical_json
 from strategies.registry import OURS
 from trading.certificates import Fingerprint
@@ -37,6 +39,11 @@ def running_fingerprint(
         limits=_short(_limits(settings, exchange)),
         key=key_id,
     )
+
+
+def key_id(api_key: Secret) -> str:
+    """Which API key it is, without telling it: 8 hex characters."""
+    return key_fingerprint(api_key.reveal())
 
 
 @cache

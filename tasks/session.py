@@ -19,7 +19,6 @@ from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
 from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.base import Exchange, ExchangeReader
-from exchanges.budget import key_fingerprint
 from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import hold_account
@@ -28,7 +27,7 @@ from services.clock import Clock, WallClock
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
-from tasks.fingerprint import running_fingerprint
+from tasks.fingerprint import key_id, running_fingerprint
 from trading.certificates import Fingerprint
 from trading.instruments import Instrument, Kind
 from trading.market import Candle
@@ -175,7 +174,7 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
     async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
         reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
         try:
-            _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials))
+            _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials.api_key))
             yield _readers[exchange]
         finally:
             _readers.pop(exchange, None)
@@ -203,17 +202,12 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         desk = await _desk(stack, account, client, ready, clock, ledger)
         paper = PaperExchange(client, ledger, on_paper, await _paper_opening(ledger, on_paper, client))
         paper_desk = await _desk(stack, on_paper, paper, ready, clock, ledger)
-        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy, key_id(credentials))
+        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy, key_id(credentials.api_key))
         _traders[exchange] = opened
         try:
             yield opened
         finally:
             _traders.pop(exchange, None)
-
-
-def key_id(credentials: Credentials) -> str:
-    """Which API key it is, without telling it."""
-    return key_fingerprint(credentials.api_key.reveal())
 
 
 async def examine_start(settings: Settings, exchanges: Sequence[ExchangeName]) -> None:

@@ -55,7 +55,9 @@ def test_the_configuration_is_shown_checked_and_described(command: Command) -> N
     assert not command.home.exists()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["trade", "--help"], ["status"], ["config", "validate"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["trade", "--help"], ["status"], ["ladder"], ["config", "validate"]], ids=" ".join
+)
 def test_light_commands_import_nothing_heavy(command: Command, words: list[str]) -> None:
     asked = (
         "import sys; from cli.main import main\n"
