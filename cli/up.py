@@ -20,6 +20,7 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.ledger import Ledger
+from trading.stages import CHECKS
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _POOL = "local"
@@ -90,7 +91,7 @@ def _worker(settings: Settings) -> Iterator[None]:
 
 
 def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> bool:
-    """A simulated exchange without a rung gets its three checks now; a real one waits for a person to run them.
+    """A simulated exchange without a rung, or back at the first checks, gets them now; a real one waits for a person.
 
     False when a check failed or was interrupted.
     """
@@ -99,7 +100,10 @@ def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> b
             name
             for name in exchanges
             if settings.exchanges[name].endpoint is Endpoint.SIMULATED
-            and ledger.rung(settings.account(name), settings.symbol(name)) is None
+            and (
+                (found := ledger.rung(settings.account(name), settings.symbol(name))) is None
+                or found.rung in CHECKS[:-1]
+            )
         ]
     return not fresh or run_checks(fresh, _STAGES, verbose=False, as_json=False) == 0
 
