@@ -99,13 +99,14 @@ def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> b
         fresh = [
             name
             for name in exchanges
-            if settings.exchanges[name].endpoint is Endpoint.SIMULATED
-            and (
-                (found := ledger.rung(settings.account(name), settings.symbol(name))) is None
-                or found.rung in CHECKS[:-1]
-            )
+            if settings.exchanges[name].endpoint is Endpoint.SIMULATED and _must_be_checked(ledger, settings, name)
         ]
     return not fresh or run_checks(fresh, _STAGES, verbose=False, as_json=False) == 0
+
+
+def _must_be_checked(ledger: Ledger, settings: Settings, exchange: ExchangeName) -> bool:
+    record = ledger.rung(settings.account(exchange), settings.symbol(exchange))
+    return record is None or record.rung in CHECKS[:-1]
 
 
 def _trader(settings: Settings, exchange: ExchangeName) -> "subprocess.Popen[bytes]":

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from trading.money import amount
 
@@ -92,6 +92,14 @@ class ExecutionSettings(Strict):
     )
 
 
+class MaintenanceSettings(Strict):
+    """A window that a venue has announced; regular ones are known (trading/maintenance.py)."""
+
+    starts_at: AwareDatetime = Field(description="time with its zone, e.g. 2026-12-01T02:00:00+09:00")
+    ends_at: AwareDatetime = Field(description="time with its zone; from then on orders are sent again")
+    why: str = Field("announced maintenance", description="text: what the venue said")
+
+
 class ExchangeSettings(Strict):
     endpoint: Endpoint = Field(Endpoint.SIMULATED, description="simulated, testnet (Bybit only) or live")
     base_url: str | None = Field(
@@ -105,6 +113,9 @@ class ExchangeSettings(Strict):
     target_quantity: Money = Field(gt=0, description="base currency (BTC): the size that is 100 % of the ramp")
     order_lifetime_minutes: int = Field(
         60, ge=1, le=43200, description="minutes until a resting order ends by itself (bitFlyer)"
+    )
+    maintenance: tuple[MaintenanceSettings, ...] = Field(
+        (), description="list of announced windows, each with starts_at, ends_at and why: no order is sent in them"
     )
 
 

@@ -20,7 +20,7 @@ from tasks.session import TradingSession, trading_session
 from trading.certificates import Fingerprint
 from trading.identifiers import client_order_id
 from trading.instruments import Instrument, Kind
-from trading.maintenance import maintenance_near
+from trading.maintenance import Maintenance, maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, drawdown
@@ -150,9 +150,13 @@ def risk_facts(
         open_orders=tuple(books.open_orders),
         recent=tuple(RecentOrder.of(order) for order in recent),
         collateral=collateral,
-        maintenance=maintenance_near(session.name, now),
+        maintenance=(*maintenance_near(session.name, now), *_announced(session)),
         rearmed_at=ledger.rearmed_at(desk.account.partition(":")[0]),
     )
+
+
+def _announced(session: TradingSession) -> tuple[Maintenance, ...]:
+    return tuple(Maintenance(each.starts_at, each.ends_at, each.why) for each in session.configured.maintenance)
 
 
 async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, now: datetime) -> Standing:

@@ -257,6 +257,19 @@ async def test_books_of_another_account_decide_nothing(room: Room) -> None:
     assert decision.verdict is None and "rung changed" in decision.reason
 
 
+async def test_an_announced_maintenance_places_no_order(room: Room) -> None:
+    window = "{starts_at: 2026-01-05T09:00:00+09:00, ends_at: 2026-01-05T09:10:00+09:00, why: an upgrade}"
+    announced = load_settings(environ={}, overrides=[f"exchanges.{NAME}.maintenance=[{window}]"]).exchanges
+    room.here.settings = room.here.settings.model_copy(update={"exchanges": announced})
+    room.certify("ramp_100")
+    room.wanted = Decimal(1)
+    verdict = await decided(room)
+    assert isinstance(verdict, Refused)
+    assert (verdict.rule, verdict.observed) == ("venue_state", "an upgrade")
+    await room.clock.sleep(600)
+    assert isinstance(await decided(room, "c2"), Approved)
+
+
 async def test_candles_that_stand_still_place_no_order(room: Room) -> None:
     room.certify("ramp_100")
     room.wanted = Decimal(1)
