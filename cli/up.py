@@ -20,6 +20,7 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.ledger import Ledger
+from trading.stages import CHECKS
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _POOL = "local"
@@ -90,7 +91,7 @@ def _worker(settings: Settings) -> Iterator[None]:
 
 
 def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> bool:
-    """A simulated exchange without a rung gets its three checks now; a real one waits for a person to run them.
+    """A simulated exchange without a rung, or back at the first checks, gets them now; a real one waits for a person.
 
     False when a check failed or was interrupted.
     """
@@ -98,10 +99,14 @@ def _climb_simulated(settings: Settings, exchanges: Sequence[ExchangeName]) -> b
         fresh = [
             name
             for name in exchanges
-            if settings.exchanges[name].endpoint is Endpoint.SIMULATED
-            and ledger.rung(settings.account(name), settings.symbol(name)) is None
+            if settings.exchanges[name].endpoint is Endpoint.SIMULATED and _must_be_checked(ledger, settings, name)
         ]
     return not fresh or run_checks(fresh, _STAGES, verbose=False, as_json=False) == 0
+
+
+def _must_be_checked(ledger: Ledger, settings: Settings, exchange: ExchangeName) -> bool:
+    record = ledger.rung(settings.account(exchange), settings.symbol(exchange))
+    return record is None or record.rung in CHECKS[:-1]
 
 
 def _trader(settings: Settings, exchange: ExchangeName) -> "subprocess.Popen[bytes]":

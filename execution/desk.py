@@ -17,6 +17,7 @@ from exchanges.base import Exchange
 from execution.tally import Tally
 from services.clock import Clock
 from services.ledger import Lease, Ledger
+from trading.certificates import Fingerprint
 from trading.reconcile import Discrepancy
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Desk:
     settings: ExecutionSettings
     home: Path | None = None
     order_lifetime_minutes: int = 60
+    running: Fingerprint | None = None  # of what this process runs; the certificate must be for the same
     told_differences: tuple[Discrepancy, ...] = field(default=(), repr=False)  # in the last look at the books
     tally: Tally = field(default_factory=Tally, repr=False)  # what its fills come to
     turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 
-from config.loader import load_settings
+from config.loader import DEMO_FILE, load_settings
 from exchanges.errors import VenueError
 from execution.latch import kill_switch
 from services.ledger import Ledger
@@ -87,7 +87,7 @@ async def test_a_cycle_is_one_run_with_at_most_six_tasks(market: Market, home: A
     from flows.trading_cycle import trading_cycle
 
     market("bitbank")
-    certify(home, "bitbank")
+    certify(home, "bitbank", files=[DEMO_FILE])
     report = await trading_cycle("bitbank", "a cycle of a test")
     assert report.ok and report.rung == "ramp_100"
     run = await last_run("bitbank a cycle of a test")
@@ -103,7 +103,7 @@ async def test_a_cycle_that_fails_is_on_record_and_raises(market: Market, home: 
     from flows.trading_cycle import trading_cycle
 
     venue = market("bitbank", clock="wall")
-    certify(home, "bitbank")
+    certify(home, "bitbank", files=[DEMO_FILE])
     from tasks.session import trading
 
     async with trading("bitbank"):
