@@ -34,9 +34,16 @@ class EmergencyStop:
 
 
 async def stop_exchanges(
-    settings: Settings, names: Sequence[ExchangeName], *, by: str, reason: str, close_positions: bool
+    settings: Settings,
+    names: Sequence[ExchangeName],
+    *,
+    by: str,
+    reason: str,
+    close_positions: bool,
+    latch: bool = True,
 ) -> EmergencyStop:
-    """Latch every named exchange, reached or not, then cancel everything at those that can hold orders.
+    """Latch every named exchange, reached or not, then cancel everything at those that can hold orders. Without
+    `latch` the kill switch stays as it is: who calls has ended the trader, and may start it again.
 
     Raises nothing for what one exchange, or the ledger, does.
     """
@@ -46,7 +53,7 @@ async def stop_exchanges(
         ledger = _open_ledger(settings, problems)
         if ledger is not None:
             stack.callback(ledger.close)
-        latched = _latch(settings, ledger, names, by, reason, problems)
+        latched = not latch or _latch(settings, ledger, names, by, reason, problems)
         idle = tuple(name for name in names if _is_idle(settings, ledger, name))
         busy = [name for name in names if name not in idle]
         targets = []

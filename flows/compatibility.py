@@ -7,10 +7,12 @@ from tasks.ladder import grant_rung
 from tasks.market_checks import check_instrument, check_market_data, check_versions
 from tasks.report import publish_stage
 from tasks.session import reading
+from tasks.staleness import unless_stale
 from trading.checks import CheckFailed, StageReport
 
 
 @flow(name="compatibility", flow_run_name="compatibility {exchange}", retries=0, persist_result=False)
+@unless_stale
 async def compatibility(exchange: ExchangeName) -> StageReport:
     """Check library, instrument and market data of one exchange. Raises CheckFailed when any check fails."""
     async with reading(exchange) as here:

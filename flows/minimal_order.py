@@ -7,10 +7,12 @@ from tasks.ladder import grant_rung
 from tasks.minimal_order import try_minimal_order
 from tasks.report import publish_stage
 from tasks.session import trading
+from tasks.staleness import unless_stale
 from trading.checks import CheckFailed, StageReport
 
 
 @flow(name="minimal_order", flow_run_name="minimal_order {exchange}", retries=0, persist_result=False)
+@unless_stale
 async def minimal_order(exchange: ExchangeName) -> StageReport:
     """Place and cancel the smallest order at one exchange. Raises CheckFailed when any check fails."""
     async with trading(exchange) as here:

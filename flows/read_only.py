@@ -8,10 +8,12 @@ from tasks.ladder import grant_rung
 from tasks.market_checks import check_market_data
 from tasks.report import publish_stage
 from tasks.session import reading
+from tasks.staleness import unless_stale
 from trading.checks import CheckFailed, StageReport
 
 
 @flow(name="read_only", flow_run_name="read_only {exchange}", retries=0, persist_result=False)
+@unless_stale
 async def read_only(exchange: ExchangeName) -> StageReport:
     """Check key, account and market data of one exchange. Raises CheckFailed when any check fails."""
     async with reading(exchange) as here:
