@@ -105,7 +105,7 @@ def _range(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
 
 def _hours(begin: datetime, end: datetime, x: Callable[[datetime], float]) -> list[str]:
     hours = (end - begin) / timedelta(hours=1)
-    step = timedelta(hours=max(1, round(hours / 8)))
+    step = timedelta(hours=round(hours / 8)) if hours >= 8 else timedelta(minutes=15 if hours <= 2 else 60)
     parts, at = [], begin
     while at <= end:
         label = f"{at.astimezone(JAPAN):%H:%M}"

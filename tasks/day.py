@@ -168,11 +168,12 @@ def pictures(day: Day) -> dict[str, str]:
     ]
     marks = [Mark(fill.at, float(fill.price), str(fill.side) == "buy") for fill in day.fills]
     where = f"{day.exchange} {day.symbol}, {day.name}"
+    begin, end = _shown(day)
 
     def chart(
         title: str, name: str, points: Sequence[Point], *, from_zero: bool = False, marks: Sequence[Mark] = ()
     ) -> str:
-        return line_chart(f"{title}: {where}", day.begin, day.end, [(name, points)], marks, from_zero=from_zero)
+        return line_chart(f"{title}: {where}", begin, end, [(name, points)], marks, from_zero=from_zero)
 
     return {
         "equity": chart(f"Equity in {day.quote}", "equity", equity),
@@ -186,6 +187,14 @@ def pictures(day: Day) -> dict[str, str]:
         "latency": chart("Latency in ms, 95 % of a cycle's requests below", "p95", latency, from_zero=True),
         "errors": chart("Failed cycles in %, by hour", "failed", errors, from_zero=True),
     }
+
+
+def _shown(day: Day) -> tuple[datetime, datetime]:
+    """The whole hours in which cycles ran; a day of a few hours fills the picture too."""
+    if not day.points:
+        return day.begin, day.end
+    first, last = (point.at.replace(minute=0, second=0, microsecond=0) for point in (day.points[0], day.points[-1]))
+    return first, last + timedelta(hours=1)
 
 
 def _hours(day: Day) -> list[tuple[datetime, DaySummary]]:
