@@ -13,11 +13,11 @@ from prefect.cache_policies import NO_CACHE
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from services.clock import WallClock
-from services.ledger import CycleRecord, Ledger
+from services.ledger import Ledger
 from services.logs import configure_logging
 from tasks.chart import Mark, Point, data_url, line_chart
 from tasks.report import artifact_key
-from trading.day import JAPAN, CyclePoint, DaySummary, bounds_of, drawdowns, summarise
+from trading.day import JAPAN, CyclePoint, DaySummary, bounds_of, cycle_point, drawdowns, summarise
 from trading.money import plain
 from trading.orders import Fill
 from trading.stages import PAPER
@@ -71,7 +71,7 @@ def day_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, begin: da
     account, cycles = max(
         candidates, key=lambda each: each[1][0].started_at if each[1] else datetime.min.replace(tzinfo=begin.tzinfo)
     )
-    points = tuple(_point(cycle) for cycle in reversed(cycles) if cycle.started_at < end)
+    points = tuple(cycle_point(cycle) for cycle in reversed(cycles) if cycle.started_at < end)
     fills = tuple(fill for fill in ledger.fills(account, symbol) if begin <= fill.at < end)
     return Day(
         exchange=exchange,
@@ -82,24 +82,6 @@ def day_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, begin: da
         points=points,
         fills=tuple(sorted(fills, key=lambda fill: fill.at)),
         summary=summarise(points, settings.execution.cycle_seconds),
-    )
-
-
-def _point(cycle: CycleRecord) -> CyclePoint:
-    told = cycle.report
-
-    def money(name: str) -> Decimal | None:
-        return None if told.get(name) is None else Decimal(told[name])
-
-    return CyclePoint(
-        at=cycle.started_at,
-        ok=cycle.ok,
-        rung=cycle.rung,
-        price=money("price"),
-        equity=money("equity"),
-        latency_ms=told.get("latency_p95_ms"),
-        refused=told.get("refused", ""),
-        error=told.get("error", ""),
     )
 
 

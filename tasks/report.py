@@ -68,11 +68,21 @@ async def publish_stop(stop: EmergencyStop) -> None:
     await _table("emergency-stop", rows, "what the emergency stop did, venue by venue")
     said = "".join(f"\n- {problem}" for problem in stop.problems)
     verdict = "nothing is left" if stop.clean else "NOT CLEAN"
+    latched = "The kill switch is set: `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again."
+    state = latched if stop.report.latched else "**The kill switch could NOT be set everywhere.**"
     await acreate_markdown_artifact(
         key="emergency-stop-verdict",
-        markdown=f"# Emergency stop: {verdict}\n\n{stop.report.reason}\n{said}",
+        markdown=f"# Emergency stop: {verdict}\n\n{stop.report.reason}. {state}\n{said}\n\n{_markdown_table(rows)}",
         description="emergency stop",
     )
+
+
+def _markdown_table(rows: Sequence[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
+    lines += [" | ".join(value.replace("|", "/") for value in row.values()) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _not_asked(exchange: str, problem: str, verified: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """What a day of trading cycles came to. Pure: points in, numbers out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any, Protocol
 
 JAPAN = timezone(timedelta(hours=9), "JST")  # no summer time since 1951
 _P95 = 0.95
@@ -63,6 +64,38 @@ class DaySummary:
         if self.missed:
             trouble.append(f"{self.missed} cycles missed")
         return "; ".join(trouble) or f"{self.cycles} cycles, none failed, none missed"
+
+
+class StoredCycle(Protocol):
+    """A cycle as the ledger gives it back: amounts inside its report are text."""
+
+    @property
+    def started_at(self) -> datetime: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def rung(self) -> str: ...
+    @property
+    def report(self) -> Mapping[str, Any]: ...
+
+
+def cycle_point(cycle: StoredCycle) -> CyclePoint:
+    """The point that a stored cycle makes."""
+    told = cycle.report
+
+    def money(name: str) -> Decimal | None:
+        return None if told.get(name) is None else Decimal(told[name])
+
+    return CyclePoint(
+        at=cycle.started_at,
+        ok=cycle.ok,
+        rung=cycle.rung,
+        price=money("price"),
+        equity=money("equity"),
+        latency_ms=told.get("latency_p95_ms"),
+        refused=told.get("refused", ""),
+        error=told.get("error", ""),
+    )
 
 
 def bounds_of(day: date) -> tuple[datetime, datetime]:
