@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from execution.emergency import EmergencyStop
@@ -94,6 +100,25 @@ def _not_asked(exchange: str, problem: str, verified: str) -> dict[str, str]:
         "positions": "unknown" if verified == "NO" else "none",
         "problems": problem,
     }
+
+
+class Progress:
+    """How far a run has come, for who watches it: an artifact that is brought up to date, step by step."""
+
+    def __init__(self, stage: str, exchange: str, steps: int) -> None:
+        self._key = artifact_key(stage, exchange, "progress")
+        self._steps = steps
+        self._done = 0
+        self._artifact: UUID | None = None
+
+    async def step(self, doing: str) -> None:
+        """Say what is done next; after the last step call it with what the run came to."""
+        share = 100.0 * self._done / self._steps
+        self._done += 1
+        if self._artifact is None:
+            self._artifact = await acreate_progress_artifact(progress=share, key=self._key, description=doing)
+        else:
+            await aupdate_progress_artifact(self._artifact, progress=share, description=doing)
 
 
 def artifact_key(*words: str) -> str:

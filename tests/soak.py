@@ -50,6 +50,8 @@ def main() -> int:
             prefect_server(home / "prefect") as server,
             simulated_venues(home, dict.fromkeys(EXCHANGES, words)),
         ):
+            import flows.trading_cycle  # noqa: F401  before the loop: it would stand still meanwhile
+
             server.wait_until_up()
             asyncio.run(_trade_all(settings, server, wanted))
             told = asyncio.run(_count(settings, server, wanted))

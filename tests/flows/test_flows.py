@@ -67,6 +67,8 @@ async def test_a_stage_that_passes_is_completed_and_leaves_its_checks_as_artifac
     assert "compatibility at bitflyer: passed" in verdict.data and "**compatibility**" in verdict.data
     (table,) = (await artifacts("compatibility-bitflyer-checks"))[-1:]
     assert all(check.name in str(table.data) for check in report.checks)
+    (progress,) = (await artifacts("compatibility-bitflyer-progress"))[-1:]
+    assert float(progress.data) == 100 and progress.description == "passed"
 
 
 async def test_a_stage_that_fails_is_failed_in_prefect_with_what_failed(
