@@ -114,11 +114,12 @@ def check(
 def trade(
     exchange: Exchange,
     once: Annotated[bool, typer.Option("--once", help="One cycle, then clear up and end.")] = False,
+    supervisor: Annotated[int | None, typer.Option("--supervisor", hidden=True)] = None,
 ) -> None:
     """The trader of one exchange: a trading cycle each minute until Ctrl+C, which leaves no order behind."""
     from cli.trader import run_trader
 
-    raise typer.Exit(run_trader(_exchanges([exchange])[0], once=once))
+    raise typer.Exit(run_trader(_exchanges([exchange])[0], once=once, supervisor=supervisor))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from tasks.approval import ApprovalForm, judge_answer, publish_proposal, seconds
 from tasks.session import reading
 
 
+# Without the guard against late runs: it has no schedule, and what it shows is as new as its beginning.
 # When it is resumed, all of it runs again from the top in a new process: showing a proposal twice shows the same one.
 @flow(name="promote_stage", flow_run_name="promote_stage {exchange}", retries=0, persist_result=False)
 async def promote_stage(exchange: ExchangeName) -> str:
