@@ -1,4 +1,4 @@
-"""A long run in short time: `python -m tests.soak --hours 24` (or `make soak`). Prints one JSON document.
+"""A long run in short time: `python -m tests.soak --hours 24` (or `make soak-up`). Prints one JSON document.
 
 Four simulated venues on stepped clocks trade one cycle a minute of market time, at the settings of the demo, against
 one Prefect server. Afterwards it is counted, not believed: each minute has one cycle in the ledger and no minute two,

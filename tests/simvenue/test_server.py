@@ -65,7 +65,7 @@ async def test_truth_tells_orders_fills_balances_and_requests_as_a_client_sees_t
     market_order = {key: ORDER[key] for key in ("symbol", "side", "quantity")} | {"type": "market"}
     await call.post("/orders", **market_order)
     truth = await call.truth()
-    assert list(truth) == ["orders", "fills", "balances", "positions", "collateral", "requests"]
+    assert list(truth) == ["orders", "fills", "balances", "positions", "collateral", "deposits", "requests"]
     assert truth["orders"][0] == {
         "id": "order-1",
         "client_id": "",

@@ -111,9 +111,10 @@ def test_an_order_of_unknown_outcome_that_is_there_twice_is_double() -> None:
     assert found.duplicates == 1
 
 
-def test_expired_and_cancelled_are_one_end() -> None:
+def test_an_order_that_ended_by_its_time_is_not_one_that_was_cancelled() -> None:
     document = truth(told_order(status="expired"), fills=0, jpy="1000")
-    assert judge([order(State.CANCELLED)], [], OPENING, document) == Judgement(0, 0, 0)
+    assert judge([order(State.EXPIRED)], [], OPENING, document) == Judgement(0, 0, 0)
+    assert judge([order(State.CANCELLED)], [], OPENING, document).differences
 
 
 @pytest.mark.parametrize(
