@@ -11,7 +11,7 @@ import pytest
 
 from cli.prefect_auth import password_file
 from cli.prefect_server import api_is_up, free_port
-from services.simulated import find_venue
+from services.simulated import find_venue, simulated_venues
 from tests.cli.accounts import certify
 from tests.cli.command import Command, processes_of, resting, until
 from tests.cli.test_trade import RESTING
@@ -36,7 +36,8 @@ def child(parent: int, words: str) -> int | None:
 
 
 def test_what_is_killed_starts_again_and_the_end_leaves_no_order(command: Command) -> None:
-    certify(command.home, "bybit")
+    with simulated_venues(command.home, {"bybit": ()}):  # to read its rules from; `up` starts one of its own
+        certify(command.home, "bybit", *RESTING)
     port = free_port()
     up = command.start("up", "--port", str(port), "--exchange", "bybit", *RESTING)
     api = f"http://127.0.0.1:{port}/api"
