@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev demo up drill test soak mutants check format pins clean
+.PHONY: setup setup-dev chromium demo up drill test soak soak-up mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -38,8 +38,16 @@ up: setup
 drill: setup
 	@$(BIN)/python scripts/stop_drill.py
 
+# A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
+chromium:
+	@test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -qq -y chromium; } > /dev/null 2>&1 || echo "chromium could not be installed: the test of the UI will be skipped"
+
+# 24 simulated hours at one cycle a minute on four venues; about half an hour on two cores.
+soak-up: setup-dev
+	@$(BIN)/python -m tests.soak --hours 24
+
 # Two at a time: many tests wait for a process of theirs.
-test: setup-dev
+test: setup-dev chromium
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Guards removed one at a time: the tests must notice each.

@@ -121,7 +121,10 @@ class _Demo:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Take every venue up the ladder and trade; returns the exit status."""
-        import flows.trading_cycle  # noqa: F401  the heavy imports, while the server starts
+        # The heavy imports, while the server starts: later they would hold up this loop, and every answer in it.
+        import ccxt.async_support  # noqa: F401
+
+        import flows.trading_cycle  # noqa: F401
 
         await asyncio.to_thread(self.server.wait_until_up)
         columns = (

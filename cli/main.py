@@ -114,11 +114,12 @@ def check(
 def trade(
     exchange: Exchange,
     once: Annotated[bool, typer.Option("--once", help="One cycle, then clear up and end.")] = False,
+    supervisor: Annotated[int | None, typer.Option("--supervisor", hidden=True)] = None,
 ) -> None:
     """The trader of one exchange: a trading cycle each minute until Ctrl+C, which leaves no order behind."""
     from cli.trader import run_trader
 
-    raise typer.Exit(run_trader(_exchanges([exchange])[0], once=once))
+    raise typer.Exit(run_trader(_exchanges([exchange])[0], once=once, supervisor=supervisor))
 
 
 @app.command()
@@ -188,6 +189,41 @@ def status(as_json: Json = False) -> None:
     from cli.views import show_status
 
     show_status(as_json=as_json)
+
+
+@app.command()
+def ladder(as_json: Json = False) -> None:
+    """The rung of every exchange: what it has shown of what is needed, what blocks it, until when it holds."""
+    from cli.ladder import show_ladder
+
+    show_ladder(as_json=as_json)
+
+
+@app.command()
+def approve(
+    exchange: Exchange,
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why the next rung is right.")],
+    phrase: Annotated[str, typer.Option("--phrase", help="As the command without it says.")] = "",
+    code: Annotated[str, typer.Option("--code", help="Computed from the proposal's digest with your secret.")] = "",
+) -> None:
+    """Show the evidence for the next rung; with --phrase and --code, approve it for real money."""
+    from cli.ladder import run_approve
+
+    raise typer.Exit(run_approve(_exchanges([exchange])[0], by=by, reason=reason, phrase=phrase, code=code))
+
+
+@app.command()
+def demote(
+    exchange: Exchange,
+    by: Annotated[str, typer.Option("--by", help="Your name.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it must go down.")],
+    to: Annotated[str | None, typer.Option("--to", help="A lower rung; without it, the one below.")] = None,
+) -> None:
+    """Take the rung of an exchange down at once, also while it trades; a named person answers for it."""
+    from cli.ladder import run_demote
+
+    raise typer.Exit(run_demote(_exchanges([exchange])[0], to=to, by=by, reason=reason))
 
 
 @app.command()

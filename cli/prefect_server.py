@@ -18,10 +18,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli.prefect_auth import known_password, password_environment
 from config.errors import ConfigurationError
 
 # Where a running server leaves its address for other commands.
@@ -63,20 +63,35 @@ def api_is_up(url: str, timeout: float = 2.0) -> bool:
         return False
 
 
-@dataclass(frozen=True)
 class PrefectServer:
-    """A server that is starting or up. `api` is its address, ending in /api."""
+    """A server that is starting or up. `api` is its address, ending in /api; `log` holds what it says."""
 
-    api: str
-    log: Path
-    process: "subprocess.Popen[bytes]"
+    def __init__(self, api: str, log: Path, port: int) -> None:
+        self.api = api
+        self.log = log
+        self._port = port
+        self.process = self._start("w")
+
+    def start_again(self) -> "subprocess.Popen[bytes]":
+        """Start it anew, at the same address on the same database, after it has ended."""
+        self.process = self._start("a")
+        return self.process
+
+    def _start(self, mode: str) -> "subprocess.Popen[bytes]":
+        with self.log.open(mode) as words:
+            return subprocess.Popen(
+                [sys.executable, "-m", "cli.prefect_server", str(self._port), str(os.getpid())],
+                stdout=words,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     @property
     def ui(self) -> str:
         return self.api.removesuffix("/api")
 
     def wait_until_up(self, seconds: float = 120) -> None:
-        """Return when the API answers. Raises ConfigurationError when the server ends or `seconds` have passed."""
+        """Return when the API answers. Raises ConfigurationError when the server ends, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while not api_is_up(self.api):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -85,12 +100,13 @@ class PrefectServer:
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServer]:
+def prefect_server(home: Path, port: int | None = None, password: str | None = None) -> Iterator[PrefectServer]:
     """Run a Prefect server with its database under `home` for the length of the block; it is still starting when the
     block begins.
 
     The environment of this process is pointed at it, so flows that run here and children find it (import prefect
-    inside the block). Raises ConfigurationError when the port is in use.
+    inside the block). With a `password` (`user:password`) it answers only those who send it. Raises ConfigurationError
+    when the port is in use.
     """
     home.mkdir(parents=True, exist_ok=True)
     if port is not None:
@@ -104,22 +120,18 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[PrefectServe
         # Without it the UI asks port 4200, whatever port the API has.
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_API_SSL_CERT_FILE": str(_one_certificate(home)),
+        **(password_environment(password) if password else {}),
     }
     log, note = home / "server.log", home / _NOTE
-    with _environment(changes), log.open("w") as words:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.prefect_server", str(port), str(os.getpid())],
-            stdout=words,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with _environment(changes):
+        server = PrefectServer(api, log, port)
         note.write_text(api)
         try:
-            yield PrefectServer(api, log, process)
+            yield server
         finally:
             note.unlink(missing_ok=True)
             send_what_is_left()
-            _stop(process)
+            _stop(server.process)
 
 
 def refuse_absent_api() -> None:
@@ -147,7 +159,8 @@ def prefect_api(home: Path) -> Iterator[str]:
     note = home / "prefect" / _NOTE
     running = note.read_text().strip() if note.exists() else ""
     if running and api_is_up(running):
-        with _environment({"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}):
+        where = {"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}
+        with _environment({**where, **known_password(home)}):
             yield running
         return
     sys.stderr.write("starting Prefect's server (10 to 20 s; `crypto-bot up` keeps one running)\n")
@@ -232,15 +245,19 @@ def _begin_immediate() -> None:
     configurations.AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]
 
 
-def _end_with(parent: int) -> None:
-    """Interrupt this process when its parent is gone, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGINT)
+def end_with(parent: int) -> None:
+    """From now on interrupt this process when its parent is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def _serve(port: str, parent: str) -> None:
-    threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
+    end_with(int(parent))
     _begin_immediate()
     from prefect.cli import app
 

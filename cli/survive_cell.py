@@ -12,8 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -26,7 +24,7 @@ from config.loader import DEMO_FILE, load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
 from services.clock import WallClock
-from services.ledger import LeaseLost, Ledger, RungRecord
+from services.ledger import LeaseLost, Ledger
 from services.simulated import VenueAddress, note_venue
 from trading.cycle import CycleReport
 from trading.orders import State
@@ -129,7 +127,6 @@ class Cell:
         shutil.copy(self.new_ledger, self.home / "ledger.db")
         with self._venue() as venue, contextlib.closing(Ledger(settings.ledger_url)) as ledger:
             self.venue, self.ledger, self.settings = venue, ledger, settings
-            _certify(ledger, settings, self.exchange)
             with self._trader() as trader:
                 for _ in range(_CALM_CYCLES):
                     trader.one_cycle()
@@ -453,22 +450,6 @@ def _settings(home: Path, exchange: ExchangeName, style: str) -> Settings:
         for name in EXCHANGES:  # the settings are examined as a whole
             chosen[f"CRYPTO_BOT__EXCHANGES__{name.upper()}__REQUESTS_PER_MINUTE"] = "120"
     return load_settings(environ=chosen)
-
-
-def _certify(ledger: Ledger, settings: Settings, exchange: ExchangeName) -> None:
-    """A certificate for the full size, without the climb: the endpoint is a simulation."""
-    ledger.issue_rung(
-        RungRecord(
-            account=settings.account(exchange),
-            symbol=settings.symbol(exchange),
-            rung="ramp_100",
-            max_quantity=Decimal("0.01"),
-            evidence={},
-            approved_by="crypto-bot survive, for a simulated venue",
-            issued_at=datetime(2026, 1, 1, tzinfo=UTC),
-            expires_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=3650),
-        )
-    )
 
 
 def _since(began: float) -> float:

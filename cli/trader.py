@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -12,13 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.markup import escape
 
 from cli.output import say
-from cli.prefect_server import api_is_up, prefect_api, refuse_absent_api
+from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
 from config.loader import load_settings
-from config.settings import ExchangeName, Settings
+from config.settings import Endpoint, ExchangeName, Settings
+from services.ledger import Ledger
 from trading.cycle import CycleReport
 from trading.money import plain
+from trading.stages import CHECKS
 
 if TYPE_CHECKING:
     from execution.stop import StopReport
@@ -33,28 +37,80 @@ _LET_FINISH_SECONDS = 3.0
 _ASK_AGAIN_SECONDS = 15.0  # a venue that is away at the start
 
 
-def run_trader(exchange: ExchangeName, *, once: bool) -> int:
-    """Trade one exchange until a signal (or one cycle); exit status 0 when the account is proved empty of orders."""
+def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = None) -> int:
+    """Trade one exchange until a signal (or one cycle); exit status 0 when the account is proved empty of orders.
+
+    With a `supervisor` (the process id of a `crypto-bot up`) the trader waits for the Prefect API, which starts at the
+    same time, lets a simulated exchange without a rung take its three checks, and ends when the supervisor is gone.
+    """
     settings = load_settings()
-    refuse_absent_api()
+    if supervisor is None:
+        refuse_absent_api()
+    else:
+        end_with(supervisor)
     with venues_ready(settings, (exchange,), trading=True):
         _refuse_while_stopped(settings, exchange)
+        if supervisor is not None:
+            _import_while_the_api_starts()
         with prefect_api(settings.home) as api:
-            return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once))
+            checked = supervisor is not None
+            return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once, checked=checked))
+
+
+def _import_while_the_api_starts() -> None:
+    import flows.minimal_order
+    import flows.ramp_up
+    import flows.trading_cycle  # noqa: F401
+
+    api = os.environ["PREFECT_API_URL"]
+    while not api_is_up(api):
+        time.sleep(0.2)
 
 
 def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
     from execution.latch import refuse_while_set
-    from services.ledger import Ledger
 
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
         refuse_while_set(settings.home, ledger, settings.account(exchange))
 
 
-async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool) -> int:
+async def _take_checks(exchange: ExchangeName, settings: Settings, stop: asyncio.Event) -> bool:
+    """Let a simulated exchange that has no rung, or has fallen back to the first checks, take its three checks; a real
+    one waits for a person to run them.
+
+    False when it was stopped before their end. Raises CheckFailed.
+    """
+    from flows.compatibility import compatibility
+    from flows.minimal_order import minimal_order
+    from flows.read_only import read_only
+    from tasks.session import reading, trading
+
+    if settings.exchanges[exchange].endpoint is not Endpoint.SIMULATED:
+        return True
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        record = ledger.rung(settings.account(exchange), settings.symbol(exchange))
+        if record is not None and record.rung not in CHECKS[:-1]:
+            return True
+    below = "without a rung" if record is None else f"on {record.rung}"
+    say(f"{exchange}: a simulated exchange {below} takes its three checks")
+    async with reading(exchange, settings):
+        for check in (compatibility, read_only):
+            await _unless_stopped(stop, check(exchange))
+    if not stop.is_set():
+        async with trading(exchange, settings):
+            await _unless_stopped(stop, minimal_order(exchange))
+    return not stop.is_set()
+
+
+async def _trade(
+    exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool, checked: bool
+) -> int:
     from flows.ramp_up import ramp_up
+    from tasks.events import TRADER_ENDED, tell
     from tasks.ladder import rung_is_due
 
+    if checked and not await _take_checks(exchange, settings, stop):
+        return 1
     async with AsyncExitStack() as stack:
         here = await _opened(stack, exchange, settings, stop, patient=not once)
         if here is None:
@@ -67,6 +123,8 @@ async def _trade(exchange: ExchangeName, settings: Settings, api: str, stop: asy
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
         finally:
             report = await leave(here)
+    if api_is_up(api):
+        tell(exchange, TRADER_ENDED)
     for venue in report.venues:
         say(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
@@ -114,6 +172,7 @@ async def run_cycles(
     """
     from execution.settle import settle
     from flows.trading_cycle import trading_cycle
+    from tasks.events import CYCLE_DONE, tell
 
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
@@ -128,6 +187,7 @@ async def run_cycles(
             report = await _kept_going(here, stop, api, f"cycle {named}", trading_cycle(here.name, named))
             if report is not None:
                 told(report)
+                tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here))
         if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle

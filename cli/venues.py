@@ -41,7 +41,8 @@ def run_venue(
             logged(settings)
             venues = stack.enter_context(simulated_venues(settings.home, {exchange: arguments}))
         told = dataclasses.asdict(venues[exchange].address)
-        told.pop("pid")
+        for ours in ("pid", "requests_per_minute"):
+            told.pop(ours)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
         while not ended.wait(0.2):
@@ -51,11 +52,18 @@ def run_venue(
 
 
 @contextlib.contextmanager
-def venues_ready(settings: Settings, exchanges: Sequence[ExchangeName], *, trading: bool = False) -> Iterator[None]:
+def venues_ready(
+    settings: Settings,
+    exchanges: Sequence[ExchangeName],
+    *,
+    trading: bool = False,
+    requests_per_minute: int | None = None,
+) -> Iterator[None]:
     """Have every exchange ready for the length of the block: what cannot work is refused first, then simulated venues
     start where needed.
 
-    Raises ConfigurationError, with nothing left behind. Imports what the exchanges need.
+    `requests_per_minute`: what clients may ask at least of the venues that start here. Raises ConfigurationError, with
+    nothing left behind. Imports what the exchanges need.
     """
     from tasks.session import examine_start, examine_strategy
 
@@ -66,19 +74,21 @@ def venues_ready(settings: Settings, exchanges: Sequence[ExchangeName], *, tradi
             logged(settings)
             running = [name for name in exchanges if not _needs_venue(settings, name)]
             asyncio.run(examine_start(settings, running))
-            stack.enter_context(_venues_if_needed(settings, exchanges))
+            stack.enter_context(_venues_if_needed(settings, exchanges, requests_per_minute))
             asyncio.run(examine_start(settings, [name for name in exchanges if name not in running]))
         yield
 
 
 @contextlib.contextmanager
-def _venues_if_needed(settings: Settings, exchanges: Sequence[ExchangeName]) -> Iterator[None]:
+def _venues_if_needed(
+    settings: Settings, exchanges: Sequence[ExchangeName], requests_per_minute: int | None
+) -> Iterator[None]:
     """Start a simulated venue for each exchange whose configuration asks for one, where none is running."""
     missing = [name for name in exchanges if _needs_venue(settings, name)]
     if not missing:
         yield
         return
-    with simulated_venues(settings.home, dict.fromkeys(missing, ())):
+    with simulated_venues(settings.home, dict.fromkeys(missing, ()), requests_per_minute=requests_per_minute):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,9 +10,13 @@ from cli.output import print_json, print_table
 from config.loader import load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
+from services.clock import WallClock
 from services.ledger import Ledger
+from trading.day import JAPAN, DaySummary, bounds_of, cycle_point, summarise
 from trading.orders import Fill, Order
 from trading.stages import PAPER
+
+_SILENT_CYCLES = 3  # a trader without a cycle for so long is not there, or not well
 
 
 @contextlib.contextmanager
@@ -31,7 +36,22 @@ def show_status(*, as_json: bool) -> None:
     if as_json:
         print_json({row["exchange"]: row for row in rows})
         return
-    shown = ("symbol", "rung", "cap", "kill_switch", "last_cycle", "refused", "open_orders", "unknown_orders", "profit")
+    shown = (
+        "verdict",
+        "symbol",
+        "rung",
+        "cap",
+        "kill_switch",
+        "last_cycle",
+        "refused",
+        "open_orders",
+        "unknown_orders",
+        "profit",
+        "today",
+        "errors",
+        "latency_p95_ms",
+        "drawdown",
+    )
     print_table(
         "status",
         ("", *(str(row["exchange"]) for row in rows)),
@@ -48,8 +68,11 @@ def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[
     traded = f"{account}:{PAPER}" if rung is not None and rung.rung == PAPER else account
     cycles = ledger.cycles(traded, symbol, limit=1)
     in_flight = ledger.in_flight(account)
+    day = _today(settings, ledger, traded, symbol)
+    unknown = sum(order.state == "unknown" for order in in_flight)
     return {
         "exchange": exchange,
+        "verdict": _verdict(latch is not None, unknown, day, WallClock().now(), settings.execution.cycle_seconds),
         "symbol": symbol,
         "rung": rung.rung if rung else None,
         "cap": rung.max_quantity if rung else None,
@@ -57,9 +80,33 @@ def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[
         "last_cycle": cycles[0].finished_at if cycles else None,
         "refused": (cycles[0].report["refused"] or None) if cycles else None,
         "open_orders": sum(order.state != "unknown" for order in in_flight),
-        "unknown_orders": sum(order.state == "unknown" for order in in_flight),
+        "unknown_orders": unknown,
         "profit": _profit(cycles[0].report, symbol) if cycles else None,
+        "today": day.verdict,
+        "errors": f"{day.error_rate:.1%}",
+        "latency_p95_ms": day.latency_p95_ms,
+        "drawdown": f"{float(day.drawdown):.2%}",
     }
+
+
+def _verdict(is_latched: bool, unknown: int, day: DaySummary, now: datetime, cycle_seconds: float) -> str:
+    """What a person must know first."""
+    if is_latched:
+        return "STOPPED"
+    if unknown:
+        return "AN ORDER IS NOT PROVED"
+    if day.failed:
+        return "TROUBLE TODAY"
+    if day.last_at is None or now - day.last_at > timedelta(seconds=_SILENT_CYCLES * cycle_seconds):
+        return "no trader"
+    return "trades"
+
+
+def _today(settings: Settings, ledger: Ledger, account: str, symbol: str) -> DaySummary:
+    """The day in Japan so far, as the day's report shows it."""
+    begin, _ = bounds_of(WallClock().now().astimezone(JAPAN).date())
+    cycles = ledger.cycles(account, symbol, since=begin)
+    return summarise([cycle_point(cycle) for cycle in reversed(cycles)], settings.execution.cycle_seconds)
 
 
 def _profit(report: Mapping[str, Any], symbol: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Load the settings: default.yml <- files <- environment <- overrides; one clear line when it is wrong."""
+"""Load the settings: ours <- files <- environment <- overrides; one clear line when it is wrong."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,16 @@ from pydantic_core import ErrorDetails
 
 from config.checks import check_possible
 from config.errors import ConfigurationError
-from config.reading import DEFAULT_FILE, DEMO_FILE, KeyPath, Tree, read_environment, read_file, read_overrides
+from config.reading import (
+    DEFAULT_FILE,
+    DEMO_FILE,
+    LADDER_FILE,
+    KeyPath,
+    Tree,
+    read_environment,
+    read_file,
+    read_overrides,
+)
 from config.settings import EXCHANGES, ExchangeName, Settings
 from trading.money import plain
 
@@ -53,7 +62,7 @@ def load_settings(
 ) -> Settings:
     """Load and validate the settings.
 
-    Later wins: default.yml, the files named in CRYPTO_BOT_CONFIG, `files`, CRYPTO_BOT__SECTION__KEY,
+    Later wins: default.yml and ladder.yml, the files named in CRYPTO_BOT_CONFIG, `files`, CRYPTO_BOT__SECTION__KEY,
     `overrides` ("section.key=value"). `environ` defaults to this process's. Raises ConfigurationError: one
     line with the place, the key, what is wrong and the remedy.
     """
@@ -73,6 +82,7 @@ def show_settings(
 def _read(files: Sequence[Path], overrides: Sequence[str], environ: Mapping[str, str]) -> Tree:
     tree = Tree()
     read_file(tree, DEFAULT_FILE, "config/default.yml")
+    read_file(tree, LADDER_FILE, "config/ladder.yml")
     named = [Path(name).expanduser() for name in environ.get("CRYPTO_BOT_CONFIG", "").split(os.pathsep) if name]
     for path in (*named, *files):
         before = _strategy(tree)

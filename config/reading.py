@@ -11,6 +11,7 @@ from config.errors import ConfigurationError
 
 PREFIX = "CRYPTO_BOT__"
 DEFAULT_FILE = Path(__file__).with_name("default.yml").resolve()
+LADDER_FILE = DEFAULT_FILE.with_name("ladder.yml")
 DEMO_FILE = DEFAULT_FILE.with_name("demo.yml")
 KeyPath = tuple[str, ...]
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from trading.money import amount
 
@@ -92,6 +92,14 @@ class ExecutionSettings(Strict):
     )
 
 
+class MaintenanceSettings(Strict):
+    """A window that a venue has announced; regular ones are known (trading/maintenance.py)."""
+
+    starts_at: AwareDatetime = Field(description="time with its zone, e.g. 2026-12-01T02:00:00+09:00")
+    ends_at: AwareDatetime = Field(description="time with its zone; from then on orders are sent again")
+    why: str = Field("announced maintenance", description="text: what the venue said")
+
+
 class ExchangeSettings(Strict):
     endpoint: Endpoint = Field(Endpoint.SIMULATED, description="simulated, testnet (Bybit only) or live")
     base_url: str | None = Field(
@@ -105,6 +113,9 @@ class ExchangeSettings(Strict):
     target_quantity: Money = Field(gt=0, description="base currency (BTC): the size that is 100 % of the ramp")
     order_lifetime_minutes: int = Field(
         60, ge=1, le=43200, description="minutes until a resting order ends by itself (bitFlyer)"
+    )
+    maintenance: tuple[MaintenanceSettings, ...] = Field(
+        (), description="list of announced windows, each with starts_at, ends_at and why: no order is sent in them"
     )
 
 
@@ -145,6 +156,11 @@ class RungSettings(Strict):
     min_cycles: int = Field(ge=0, description="number of cycles on the rung")
     min_fills: int = Field(ge=0, description="number of fills on the rung")
     max_error_rate: Money = Field(ge=0, le=1, description="fraction of cycles that may fail; 0.02 is 2 %")
+    max_latency_p95_ms: float = Field(gt=0, description="milliseconds that 95 % of the requests stay below")
+    max_slippage: Money = Field(ge=0, le=1, description="fraction paid beyond the decision price; 0.001 is 0.1 %")
+    max_drawdown: Money = Field(gt=0, le=1, description="fraction that equity may fall from its highest on the rung")
+    max_warnings: int = Field(ge=0, description="number of rejected or adopted orders and kill switches in min_seconds")
+    max_orders_per_day: int = Field(ge=1, description="number of orders in a day that the certificate allows")
 
 
 class LadderSettings(Strict):
@@ -155,6 +171,7 @@ class LadderSettings(Strict):
     )
     certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again")
     review_cycles: int = Field(60, ge=1, description="trading cycles between two reviews of the rung")
+    approval_hours: float = Field(24, gt=0, description="hours in which a person may approve and the approval holds")
     simulated_approves_itself: bool = Field(
         True, description="true or false: simulated venues need no human; live ones always do"
     )

@@ -36,7 +36,10 @@ async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings,
             f"exchanges.{exchange}: no simulated venue is running under {settings.home}; "
             f"start one with `crypto-bot venue {exchange}`, or set base_url"
         )
-    found = configured.model_copy(update={"base_url": address.base_url, "control_url": address.control_url})
+    allowed = max(configured.requests_per_minute, address.requests_per_minute or 0)
+    found = configured.model_copy(
+        update={"base_url": address.base_url, "control_url": address.control_url, "requests_per_minute": allowed}
+    )
     ready = settings.model_copy(update={"exchanges": {**settings.exchanges, exchange: found}})
     credentials = Credentials(Secret(address.api_key), Secret(address.api_secret), Secret(address.passphrase))
     return ready, credentials, await _market_clock(exchange, address.control_url)

@@ -17,6 +17,7 @@ from exchanges.base import Exchange
 from execution.tally import Tally
 from services.clock import Clock
 from services.ledger import Lease, Ledger
+from trading.certificates import Fingerprint
 from trading.pnl import EquityPoint
 from trading.reconcile import Discrepancy
 
@@ -48,6 +49,7 @@ class Desk:
     settings: ExecutionSettings
     home: Path | None = None
     order_lifetime_minutes: int = 60
+    running: Fingerprint | None = None  # of what this process runs; the certificate must be for the same
     told_differences: tuple[Discrepancy, ...] = field(default=(), repr=False)  # in the last look at the books
     tally: Tally = field(default_factory=Tally, repr=False)  # what its fills come to
     # by quote: the day that was last asked about (its midnight, UTC) and the equity with which it began

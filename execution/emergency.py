@@ -83,8 +83,10 @@ async def stop_exchanges(
     reason: str,
     close_positions: bool,
     interrupted: asyncio.Event | None = None,
+    latch: bool = True,
 ) -> EmergencyStop:
-    """Latch every named exchange, reached or not, then cancel everything at those that can hold orders.
+    """Latch every named exchange, reached or not, then cancel everything at those that can hold orders. Without
+    `latch` the kill switch stays as it is: who calls has ended the trader, and may start it again.
 
     Raises nothing for what one exchange, or the ledger, does. `interrupted`, once set, ends it with a report of what
     was last seen.
@@ -93,7 +95,9 @@ async def stop_exchanges(
     clock = WallClock()
     try:
         accounts = [settings.account(name) for name in names]
-        latched, problems = await latch_all(accounts, books, settings.home, by, reason, clock)
+        latched, problems = True, list[str]()
+        if latch:
+            latched, problems = await latch_all(accounts, books, settings.home, by, reason, clock)
         idle = tuple([name for name in names if await _is_idle(settings, books, name)])
         busy = [name for name in names if name not in idle]
 

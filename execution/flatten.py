@@ -19,6 +19,7 @@ from execution.follow import follow
 from execution.place import send_once, write_intent
 from services.clock import Clock, WallClock
 from services.ledger import LeaseLost, Ledger, LedgerUnavailable
+from trading.certificates import EMERGENCY_STOP
 from trading.identifiers import client_order_id
 from trading.market import Position
 from trading.orders import Event, OrderIntent, OrderType, TimeInForce
@@ -27,7 +28,6 @@ from trading.risk import Approved
 if TYPE_CHECKING:
     from execution.stop import StopTarget
 
-RUNG = "emergency_stop"
 _LOOKS = 5
 _LEASE_SECONDS = 60.0
 _FOLLOW_SECONDS = 4.0
@@ -159,7 +159,7 @@ def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note
 
 def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:
     try:
-        write_intent(desk, Approved(intent, RUNG), cycle_id=None, known_ids=frozenset())
+        write_intent(desk, Approved(intent, EMERGENCY_STOP), cycle_id=None, known_ids=frozenset())
         desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
     except (LeaseLost, LedgerUnavailable) as error:
         note("closing without a line in the ledger", error)

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from exchanges.errors import VenueError
 from execution.desk import Desk
 from execution.follow import note_seen, with_its_fills
+from trading.certificates import ADOPTED
 from trading.identifiers import client_order_id
 from trading.money import ZERO
 from trading.orders import Event, OrderIntent, TimeInForce, VenueOrder
 
 log = logging.getLogger(__name__)
-
-RUNG = "adopted"
 
 
 async def treat_orphans(
@@ -66,7 +65,7 @@ async def _adopt(desk: Desk, told: VenueOrder) -> None:
         reason="adopted: it rested at the venue and was not in the ledger",
     )
     name, account = intent.client_order_id, desk.account
-    desk.ledger.write_intent(intent, desk.lease, rung=RUNG, cycle_id=None, known_ids=frozenset(), now=now)
+    desk.ledger.write_intent(intent, desk.lease, rung=ADOPTED, cycle_id=None, known_ids=frozenset(), now=now)
     # It was sent, if not by us: should this process end between the lines, it is looked for like any other.
     desk.ledger.record(account, name, Event.SENT, now)
     order = desk.ledger.record(account, name, Event.ACKED, now, venue_order_id=told.venue_order_id)

@@ -12,6 +12,7 @@ from exchanges.errors import Busy, NoAnswer, Refused
 from execution.desk import Desk, see_through
 from execution.latch import kill_switch
 from services.ledger import LedgerUnavailable
+from trading.certificates import ADOPTED
 from trading.orders import Event, Order, OrderIntent, State
 from trading.risk import Approved
 
@@ -33,7 +34,8 @@ async def place(desk: Desk, approved: Approved, *, cycle_id: str | None, known_i
     that is already in the ledger is not sent again: its order is returned. `known_ids` is the baseline of
     venue order ids that are not this order (`Reconciliation.known_ids`). Costs 1 request.
 
-    Raises PlacementHeld before anything is sent (kill switch, unsettled order), LeaseLost, LedgerUnavailable
+    Raises PlacementHeld before anything is sent (kill switch, unsettled order), LeaseLost, CertificateRefused (no valid
+    certificate covers the order; nothing is written), LedgerUnavailable
     (before the send: nothing was sent; after it: the order stays SENT in the ledger and the next reconcile
     finds it).
     """
@@ -59,7 +61,9 @@ async def _in_turn(desk: Desk, approved: Approved, cycle_id: str | None, known_i
 
 
 def write_intent(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:
-    """Commit the intent. Raises LeaseLost, LedgerUnavailable; then nothing may be sent."""
+    """Commit the intent. Raises LeaseLost, CertificateRefused, LedgerUnavailable; then nothing may be sent."""
+    if approved.certificate_rung == ADOPTED:
+        raise PlacementHeld("an adopted order rests at the venue already; it is never sent")
     desk.ledger.write_intent(
         approved.intent,
         desk.lease,
@@ -67,6 +71,9 @@ def write_intent(desk: Desk, approved: Approved, *, cycle_id: str | None, known_
         cycle_id=cycle_id,
         known_ids=known_ids,
         now=desk.clock.now(),
+        certificate=approved.certificate,
+        own_cap=approved.own_cap,
+        running=desk.running,
     )
 
 

@@ -4,14 +4,18 @@ from typing import Literal
 
 from prefect import flow
 
-from config.settings import EXCHANGES, ExchangeName
+from config.settings import EXCHANGES
 from tasks.report import publish_stop
 from tasks.stop import refuse_unclean, stop_trading
 
+# One list, so that the form shows one drop-down: "all" first.
+Exchanges = Literal["all", "bybit", "bitbank", "bitflyer", "okcoinjp"]
 
+
+# Without the guard against late runs: a stop is never too late.
 @flow(name="emergency_stop", flow_run_name="emergency_stop {exchange}", retries=0, persist_result=False)
 async def emergency_stop(
-    exchange: ExchangeName | Literal["all"] = "all",
+    exchange: Exchanges = "all",
     close_positions: bool = False,
     reason: str = "emergency stop from Prefect",
 ) -> None:

@@ -6,9 +6,11 @@ from config.settings import ExchangeName
 from tasks.ladder import RungReview, review_rung
 from tasks.report import publish_review
 from tasks.session import trading
+from tasks.staleness import unless_stale
 
 
 @flow(name="ramp_up", flow_run_name="ramp_up {exchange}", retries=0, persist_result=False)
+@unless_stale
 async def ramp_up(exchange: ExchangeName) -> RungReview:
     """Review the ladder of one exchange: paper, minimal, then 25, 50 and 100 % of the target size."""
     async with trading(exchange):

@@ -9,6 +9,7 @@ from tasks.carry_out import carry_out, reconcile_account
 from tasks.decide import decide
 from tasks.market import read_market
 from tasks.session import trading
+from tasks.staleness import unless_stale
 from trading.cycle import CycleReport
 
 
@@ -20,6 +21,7 @@ def _run_name() -> str:
 # Async: a sync flow waits a second at its end (docs/adr/0007-the-cycle-is-a-flow.md). Never retried: the next cycle
 # reconciles first.
 @flow(name="trading_cycle", flow_run_name=_run_name, retries=0, persist_result=False)
+@unless_stale
 async def trading_cycle(exchange: ExchangeName, cycle_id: str = "") -> CycleReport:
     """Run one cycle at one exchange; `cycle_id` (default: the current minute) makes its order's id repeatable."""
     async with trading(exchange) as session:

@@ -39,6 +39,7 @@ from execution.stop import StopTarget, stop_all
 from services.clock import WallClock
 from services.ledger import Lease, Ledger
 from services.simulated import simulated_venues
+from trading.certificates import ADOPTED
 from trading.identifiers import client_order_id
 from trading.instruments import Side
 from trading.orders import Event, OrderIntent, OrderType, TimeInForce
@@ -161,7 +162,7 @@ class Place:
             decided_at=now,
             reason="a drill",
         )
-        self.ledger.write_intent(intent, self.lease, rung="drill", cycle_id=None, known_ids=frozenset(), now=now)
+        self.ledger.write_intent(intent, self.lease, rung=ADOPTED, cycle_id=None, known_ids=frozenset(), now=now)
         self.ledger.record(self.name, number, Event.SENT, now)
         self.ledger.record(self.name, number, Event.ACKED, now, venue_order_id=venue_order_id)
 

@@ -8,7 +8,9 @@ caller.
     ledger.py            this door
     ledger_leases.py     one writer per account
     ledger_orders.py     intents, order events, fills
+    ledger_certificates.py  may this intent be written? Asked in the same transaction
     ledger_accounts.py   balances, equity, cycles, rungs, kill switch
+    ledger_approvals.py  what a person was shown and has approved
     ledger_proof.py      does every row say what its events say?
     ledger_chain.py      the events and their hashes
     ledger_database.py   open, migrate, transactions, what an error means
@@ -16,12 +18,14 @@ caller.
 """
 
 from services.ledger_accounts import AccountBooks
+from services.ledger_approvals import Approvals
 from services.ledger_database import BUSY_SECONDS, Database
 from services.ledger_leases import Leases
 from services.ledger_orders import OrderBooks
 from services.ledger_proof import first_fault
 from services.ledger_types import (
     Adjustment,
+    CertificateRefused,
     CycleRecord,
     CycleTally,
     EquityPoint,
@@ -36,6 +40,7 @@ from services.ledger_types import (
 
 __all__ = [
     "Adjustment",
+    "CertificateRefused",
     "CycleRecord",
     "CycleTally",
     "EquityPoint",
@@ -50,7 +55,7 @@ __all__ = [
 ]
 
 
-class Ledger(Leases, OrderBooks, AccountBooks):
+class Ledger(Leases, OrderBooks, AccountBooks, Approvals):
     """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
@@ -66,7 +71,7 @@ class Ledger(Leases, OrderBooks, AccountBooks):
         self._database.close()
 
     def verify_chain(self) -> str | None:
-        """None when every event hashes to what it says and every order, fill and rung agrees with them.
+        """None when every event hashes to what it says and every order, fill, rung, cycle and worth agrees with them.
 
         Else a sentence naming the first row that does not.
         """

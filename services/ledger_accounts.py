@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row, Text, delete, func, insert, select, type_coerce, update
+from sqlalchemy import Row, Text, func, insert, select, type_coerce, update
 
 from services.ledger_chain import append
 from services.ledger_database import Database
@@ -27,12 +28,27 @@ ALL_ACCOUNTS = "*"
 _NO_BREACH = '%"breach":""%'
 _NO_ERROR = '%"error":""%'
 _AN_ERROR = '%"error":"%'
+_LATENCIES = 1000  # newest cycles whose latency is looked at
 
 
 def rung_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of a certificate, as the chain keeps it; from a row of `rungs`."""
-    names = ("rung", "max_quantity", "evidence", "approved_by", "issued_at", "expires_at")
+    names = ["rung", "max_quantity", "evidence", "approved_by", "issued_at", "expires_at"]
+    if row["fingerprint"] is not None:  # since revision 0002
+        names += ["fingerprint", "max_position", "max_orders_per_day"]
     return canonical_json({name: row[name] for name in names})
+
+
+def cycle_detail(row: Mapping[str, Any]) -> str:
+    """The canonical JSON of a cycle, as the chain keeps it, the report as its hash; from a row of `cycles`."""
+    names = ("symbol", "rung", "started_at", "finished_at", "ok", "flow_run_id", "counted")
+    report = sha256(canonical_json(row["report"]).encode()).hexdigest()
+    return canonical_json({name: row[name] for name in names} | {"report": report})
+
+
+def equity_detail(row: Mapping[str, Any]) -> str:
+    """The canonical JSON of a worth, as the chain keeps it; from a row of `equity_points`."""
+    return canonical_json({name: row[name] for name in ("at", "equity", "peak")})
 
 
 class AccountBooks:
@@ -114,9 +130,9 @@ class AccountBooks:
         with self._database.writing() as connection:
             peak = connection.execute(newest).scalar_one_or_none()
             point = EquityPoint(now, equity, equity if peak is None else max(peak, equity))
-            connection.execute(
-                insert(equity_points).values(account=account, quote=quote, at=now, equity=equity, peak=point.peak)
-            )
+            values: dict[str, Any] = {"at": now, "equity": equity, "peak": point.peak}
+            seq = append(connection, account, now, [(quote, "equity", equity_detail(values))])
+            connection.execute(insert(equity_points).values(account=account, quote=quote, event_seq=seq, **values))
         return point
 
     def equity(
@@ -137,24 +153,31 @@ class AccountBooks:
     # -- cycles
 
     def record_cycle(self, cycle: CycleRecord) -> None:
-        """Store a cycle's report; a cycle that was repeated replaces its earlier report."""
+        """Store a cycle's report. The first report of a cycle stays: one that is run again proves nothing more and
+        mends nothing; that it was repeated stands in the chain alone. A cycle that began no later than the newest one
+        is stored and not counted.
+        """
+        values: dict[str, Any] = {
+            "cycle_id": cycle.cycle_id,
+            "account": cycle.account,
+            "symbol": cycle.symbol,
+            "rung": cycle.rung,
+            "started_at": cycle.started_at,
+            "finished_at": cycle.finished_at,
+            "ok": cycle.ok,
+            "flow_run_id": cycle.flow_run_id,
+            "report": dict(cycle.report),
+        }
+        of_account = cycles.c.account == cycle.account
         with self._database.writing() as connection:
-            connection.execute(
-                delete(cycles).where(cycles.c.account == cycle.account, cycles.c.cycle_id == cycle.cycle_id)
-            )
-            connection.execute(
-                insert(cycles).values(
-                    cycle_id=cycle.cycle_id,
-                    account=cycle.account,
-                    symbol=cycle.symbol,
-                    rung=cycle.rung,
-                    started_at=cycle.started_at,
-                    finished_at=cycle.finished_at,
-                    ok=cycle.ok,
-                    flow_run_id=cycle.flow_run_id,
-                    report=dict(cycle.report),
-                )
-            )
+            newest = connection.execute(select(func.max(cycles.c.started_at)).where(of_account)).scalar_one()
+            values["counted"] = newest is None or cycle.started_at > newest
+            same = select(cycles.c.id).where(of_account, cycles.c.cycle_id == cycle.cycle_id)
+            repeated = connection.execute(same).first() is not None
+            kind = "cycle.repeated" if repeated else "cycle"
+            seq = append(connection, cycle.account, cycle.finished_at, [(cycle.cycle_id, kind, cycle_detail(values))])
+            if not repeated:
+                connection.execute(insert(cycles).values(event_seq=seq, **values))
 
     def cycles(
         self,
@@ -180,21 +203,26 @@ class AccountBooks:
         newest = select(cycles).where(those, text.not_like(_AN_ERROR) | text.like(_NO_ERROR))
         broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(cycles.c.id.desc())
         with self._database.reading() as connection:
-            counted = select(func.count(), func.count().filter(cycles.c.ok.is_(False))).where(those)
+            counted = select(func.count().filter(cycles.c.counted), func.count().filter(cycles.c.ok.is_(False))).where(
+                those
+            )
             total, failed = connection.execute(counted).one()
             read = connection.execute(newest.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
             told = [report.get("breach", "") for report in connection.execute(broken).scalars()]
+            last = select(cycles.c.report).where(those).order_by(cycles.c.id.desc()).limit(_LATENCIES)
+            latencies = [report.get("latency_p95_ms") for report in connection.execute(last).scalars()]
         return CycleTally(
             cycles=int(total),
             failed=int(failed),
             breaches=tuple(dict.fromkeys(breach for breach in told if breach)),
             newest_read=None if read is None else _cycle(read),
+            latencies_ms=tuple(float(each) for each in latencies if each is not None),
         )
 
     # -- rungs
 
-    def issue_rung(self, record: RungRecord) -> None:
-        """Put a certificate in force; the one before it stays in the record."""
+    def issue_rung(self, record: RungRecord) -> int:
+        """Put a certificate in force; the one before it stays in the record. Returns its number."""
         values: dict[str, Any] = {
             "account": record.account,
             "symbol": record.symbol,
@@ -204,12 +232,16 @@ class AccountBooks:
             "approved_by": record.approved_by,
             "issued_at": record.issued_at,
             "expires_at": record.expires_at,
+            "fingerprint": dict(record.fingerprint),
+            "max_position": record.max_position,
+            "max_orders_per_day": record.max_orders_per_day,
         }
         with self._database.writing() as connection:
             values["event_seq"] = append(
                 connection, record.account, record.issued_at, [(record.symbol, "rung", rung_detail(values))]
             )
             connection.execute(insert(rungs).values(values))
+        return int(values["event_seq"])
 
     def rung(self, account: str, symbol: str) -> RungRecord | None:
         """The newest certificate, expired or not."""
@@ -270,6 +302,12 @@ class AccountBooks:
         row = found.get(account) or found.get(ALL_ACCOUNTS)
         return None if row is None else Latch(row.account, row.reason, row.by, row.at)
 
+    def count_latches(self, account: str, *, since: datetime) -> int:
+        """How often the account's own kill switch was set since a time."""
+        query = select(func.count()).where(latches.c.account == account, latches.c.at >= since)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def rearmed_at(self, account: str) -> datetime | None:
         """When a person last released the account's kill switch, its own or the one for all."""
         query = select(func.max(latches.c.rearmed_at)).where(latches.c.account.in_((account, ALL_ACCOUNTS)))
@@ -302,4 +340,8 @@ def _rung(row: Row[Any]) -> RungRecord:
         approved_by=row.approved_by,
         issued_at=row.issued_at,
         expires_at=row.expires_at,
+        fingerprint=row.fingerprint or {},
+        max_position=row.max_position,
+        max_orders_per_day=row.max_orders_per_day,
+        number=row.event_seq,
     )

@@ -21,11 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from services.ledger_certificates import check_certificate
 from services.ledger_chain import Entry, append
 from services.ledger_database import Database
 from services.ledger_leases import check_lease
 from services.ledger_tables import canonical_json, fills, orders
 from services.ledger_types import Lease, LedgerConflict, StoredFill
+from trading.certificates import ADOPTED, Claim, Fingerprint
 from trading.instruments import Side
 from trading.money import ZERO, plain
 from trading.orders import (
@@ -122,12 +124,17 @@ class OrderBooks:
         cycle_id: str | None,
         known_ids: frozenset[str],
         now: datetime,
+        certificate: int | None = None,
+        own_cap: Decimal | None = None,
+        running: Fingerprint | None = None,
     ) -> None:
         """Commit the intent (state INTENDED) before anything is sent.
 
-        `known_ids` is the baseline of venue order ids for finding an order whose answer was lost.
-        Raises LeaseLost, LedgerConflict for a client order id that the account has used.
+        `known_ids` is the baseline of venue order ids for finding an order whose answer was lost. `rung`,
+        `certificate`, `own_cap` and `running` are the order's claim (`trading.certificates.Claim`), which is proved
+        here. Raises LeaseLost, CertificateRefused, LedgerConflict for a client order id that the account has used.
         """
+        claim = Claim(rung, certificate, own_cap, running)
         values: dict[str, Any] = {
             "account": lease.account,
             "client_order_id": intent.client_order_id,
@@ -156,6 +163,7 @@ class OrderBooks:
         }
         with self._database.writing() as connection:
             check_lease(connection, lease)
+            check_certificate(connection, lease.account, intent, claim, now)
             try:
                 connection.execute(_INSERT_ORDER, values)
             except IntegrityError as error:
@@ -331,6 +339,13 @@ class OrderBooks:
         query = select(func.count()).select_from(fills).where(mine, _OF_OUR_ORDER)
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def count_warnings(self, account: str, symbol: str, *, since: datetime) -> int:
+        """How many orders since a time a person should have looked at: rejected, never come to be, adopted."""
+        odd = (orders.c.state == str(State.REJECTED)) | (orders.c.rung == ADOPTED)
+        those = (orders.c.account == account) & (orders.c.symbol == symbol) & (orders.c.created_at >= since)
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(orders).where(those, odd)).scalar_one())
 
     def has_any_order(self, account: str, venue_order_ids: Collection[str]) -> bool:
         """Whether one of these orders of the venue is ours."""

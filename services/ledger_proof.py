@@ -1,15 +1,24 @@
-"""Prove the ledger: the chain of events holds, and orders, fills and rungs say what their events say."""
+"""Prove the ledger: the chain of events holds, and every row says what its events say."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
-from services.ledger_accounts import rung_detail
+from services.ledger_accounts import cycle_detail, equity_detail, rung_detail
 from services.ledger_chain import first_bad_event
 from services.ledger_orders import fill_detail, intent_detail, order_from, standing_detail
-from services.ledger_tables import events, fills, orders, rungs
+from services.ledger_tables import cycles, equity_points, events, fills, orders, rungs
 from trading.money import ZERO
 from trading.orders import State
+
+# kind of event -> the table of its rows, what the event keeps of a row, what it calls it
+_COPIES: dict[str, tuple[Table, Callable[[Mapping[str, Any]], str], Callable[[Row[Any]], str]]] = {
+    "fill": (fills, fill_detail, lambda row: f"{row.symbol} {row.fill_id}"),
+    "rung": (rungs, rung_detail, lambda row: str(row.symbol)),
+    "cycle": (cycles, cycle_detail, lambda row: str(row.cycle_id)),
+    "equity": (equity_points, equity_detail, lambda row: str(row.quote)),
+}
 
 
 def first_fault(connection: Connection) -> str | None:
@@ -19,6 +28,8 @@ def first_fault(connection: Connection) -> str | None:
         or _first_bad_order(connection)
         or _first_bad_copy(connection, "fill")
         or _first_bad_copy(connection, "rung")
+        or _first_bad_copy(connection, "cycle")
+        or _first_bad_copy(connection, "equity")
     )
 
 
@@ -82,8 +93,8 @@ def _stands_as_told(row: Row[Any]) -> bool:
 
 
 def _first_bad_copy(connection: Connection, kind: str) -> str | None:
-    """Compare rows that never change (fills, rungs) with the one event that wrote them."""
-    table, detail = {"fill": (fills, fill_detail), "rung": (rungs, rung_detail)}[kind]
+    """Compare rows that never change with the one event that wrote them."""
+    table, detail, subject_of = _COPIES[kind]
     query = (
         select(events.c.account.label("event_account"), events.c.subject, events.c.detail.label("told"), table)
         .select_from(events.outerjoin(table, table.c.event_seq == events.c.seq))
@@ -96,8 +107,7 @@ def _first_bad_copy(connection: Connection, kind: str) -> str | None:
         name = f"{kind} {row.subject} of {row.event_account}"
         if row.id is None:
             return f"{name} is missing, its event is there"
-        subject = f"{row.symbol} {row.fill_id}" if kind == "fill" else row.symbol
-        if (row.account, subject) != (row.event_account, row.subject) or row.told != detail(row._asdict()):
+        if (row.account, subject_of(row)) != (row.event_account, row.subject) or row.told != detail(row._asdict()):
             return f"{name} is not what was written"
         proved += 1
     if connection.execute(select(func.count()).select_from(table)).scalar_one() != proved:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from trading.money import amount, plain
 
-SCHEMA_VERSION = "0001"  # the newest revision in services/migrations/versions
+SCHEMA_VERSION = "0002"  # the newest revision in services/migrations/versions
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -244,6 +244,7 @@ equity_points = Table(
     Column("at", UtcTime, nullable=False),
     Column("equity", Amount(48), nullable=False),
     Column("peak", Amount(48), nullable=False),
+    Column("event_seq", BigInteger),  # null only in a row that nobody recorded
     Index("equity_points_by_account", "account", "quote", "id"),
 )
 
@@ -260,6 +261,8 @@ cycles = Table(
     Column("ok", Boolean, nullable=False),
     Column("flow_run_id", String(64)),
     Column("report", Json, nullable=False),
+    Column("counted", Boolean, nullable=False, server_default=text("true")),  # false: it began before an earlier one
+    Column("event_seq", BigInteger),  # null only in a row that nobody recorded
     UniqueConstraint("account", "cycle_id", name="cycles_once"),
     Index("cycles_by_time", "account", "started_at"),
 )
@@ -277,6 +280,10 @@ rungs = Table(
     Column("issued_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("event_seq", BigInteger, nullable=False),
+    # null in certificates of before revision 0002: nothing was examined
+    Column("fingerprint", Json),
+    Column("max_position", Amount(48)),
+    Column("max_orders_per_day", Integer),
     Index("rungs_by_account", "account", "symbol", "id"),
 )
 

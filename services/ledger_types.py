@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading.orders import Fill
+from trading.risk import Refused
 
 
 class LedgerUnavailable(Exception):
@@ -19,6 +20,14 @@ class LedgerConflict(Exception):
 
 class LeaseLost(Exception):
     """Another process trades this account; this one must stop writing at once."""
+
+
+class CertificateRefused(Exception):
+    """No valid certificate covers the order; nothing was written. `refused` holds rule, limit and observed."""
+
+    def __init__(self, account: str, refused: Refused) -> None:
+        self.refused = refused
+        super().__init__(f"{account}: refused by {refused}")
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,17 @@ class CycleRecord:
 
 @dataclass(frozen=True)
 class CycleTally:
-    """What the cycles since a time come to. `newest_read`: the newest that did not end before its time."""
+    """What the cycles since a time come to. `newest_read`: the newest that did not end before its time.
+
+    `cycles` leaves out those that began before an earlier one (the clock went back): they prove nothing. Bad news
+    counts wherever it stands.
+    """
 
     cycles: int
     failed: int
     breaches: tuple[str, ...]
     newest_read: CycleRecord | None
+    latencies_ms: tuple[float, ...] = ()  # p95 of each of the newest cycles
 
 
 @dataclass(frozen=True)
@@ -76,16 +90,20 @@ class StoredFill:
 
 @dataclass(frozen=True)
 class RungRecord:
-    """The certificate in force for an account and symbol: what it has earned, and until when."""
+    """A certificate of an account and symbol: what it has earned, what was examined, and until when."""
 
     account: str
     symbol: str
     rung: str
-    max_quantity: Decimal  # base; the cap on order and position
+    max_quantity: Decimal  # base; the cap on one order
     evidence: Mapping[str, Any]
     approved_by: str
     issued_at: datetime
     expires_at: datetime
+    fingerprint: Mapping[str, str] = field(default_factory=dict)  # part -> what was examined
+    max_position: Decimal | None = None  # base; None: as one order
+    max_orders_per_day: int | None = None  # None: no bound of its own
+    number: int = field(default=0, compare=False)  # its event in the chain; 0: not issued yet
 
 
 @dataclass(frozen=True)

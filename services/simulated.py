@@ -28,6 +28,7 @@ class VenueAddress:
     passphrase: str
     control_url: str
     pid: int = 0
+    requests_per_minute: int | None = None  # where it allows more than the configuration asks of the real venue
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,19 @@ def find_venue(home: Path, exchange: ExchangeName) -> VenueAddress | None:
 
 @contextlib.contextmanager
 def simulated_venues(
-    home: Path, arguments: Mapping[ExchangeName, Sequence[str]]
+    home: Path, arguments: Mapping[ExchangeName, Sequence[str]], *, requests_per_minute: int | None = None
 ) -> Iterator[dict[ExchangeName, RunningVenue]]:
     """Run simulated venues, named by exchange, as child processes for the length of the block.
 
-    `arguments` holds what `python -m simvenue` is told for each. The children also end when this process does, however
+    `arguments` holds what `python -m simvenue` is told for each; `requests_per_minute` is what their clients may ask
+    at least, whatever the configuration says of the real venue. The children also end when this process does, however
     it ends. Raises ConfigurationError with the last words of one that does not start.
     """
     processes: dict[ExchangeName, subprocess.Popen[str]] = {}
     try:
         for exchange, words in arguments.items():
             processes[exchange] = _start(home, exchange, words)
-        running = {name: _when_ready(home, name, process) for name, process in processes.items()}
+        running = {name: _when_ready(home, name, process, requests_per_minute) for name, process in processes.items()}
         try:
             yield running
         finally:
@@ -95,21 +97,27 @@ def _start(home: Path, exchange: ExchangeName, arguments: Sequence[str]) -> "sub
         raise ConfigurationError(f"{log.parent}: cannot be written ({error.strerror}); set --home") from None
 
 
-def _when_ready(home: Path, exchange: ExchangeName, process: "subprocess.Popen[str]") -> RunningVenue:
+def _when_ready(
+    home: Path, exchange: ExchangeName, process: "subprocess.Popen[str]", requests_per_minute: int | None
+) -> RunningVenue:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.wait(timeout=5)
         words = _log(home, exchange).read_text().strip().splitlines()
         raise ConfigurationError(words[-1] if words else f"the simulated venue {exchange} did not start")
-    return RunningVenue(note_venue(home, line, process.pid), process)
+    return RunningVenue(note_venue(home, line, process.pid, requests_per_minute), process)
 
 
-def note_venue(home: Path, line: str, pid: int) -> VenueAddress:
-    """Leave the first line of a venue that runs as process `pid` where commands under `home` look for it."""
+def note_venue(home: Path, line: str, pid: int, requests_per_minute: int | None = None) -> VenueAddress:
+    """Leave the first line of a venue that runs as process `pid` where commands under `home` look for it.
+
+    `requests_per_minute`: what its clients may ask at least.
+    """
     told = json.loads(line)
     known = {field.name for field in fields(VenueAddress)}
-    address = VenueAddress(**{key: value for key, value in told.items() if key in known}, pid=pid)
+    told = {key: value for key, value in told.items() if key in known}
+    address = VenueAddress(**told, pid=pid, requests_per_minute=requests_per_minute)
     note = _note(home, told["exchange"])
     note.parent.mkdir(parents=True, exist_ok=True)
     note.touch(mode=0o600)

@@ -42,7 +42,7 @@ async def close_books(
         standing = await account_standing(desk, instrument, market.price, now)
         ledger.record_equity(books.account, instrument.quote, standing.equity, now)
     rung = ledger.rung(session.account, session.symbol)
-    refused = decision.verdict if isinstance(decision.verdict, Refused) else None
+    refused = decision.verdict if isinstance(decision.verdict, Refused) else outcome.refused
     traffic = session.reader.traffic()
     order = outcome.order
     unknown = [each for each in ledger.in_flight(books.account, session.symbol) if each.state == "unknown"]
@@ -70,6 +70,7 @@ async def close_books(
         + tuple(f"orphan {each.venue_order_id}" for each in books.orphans),
         requests=traffic.requests,
         latency_p95_ms=percentile(traffic.latencies_ms, _P95),
+        trading_state=decision.trading_state,
     )
     ledger.record_cycle(record_of(report, flow_run.get_id()))
     return report

@@ -12,6 +12,7 @@ from execution.latch import set_latch
 from execution.place import PlacementHeld, place
 from execution.reconcile import Reconciliation
 from execution.settle import settle
+from services.ledger import CertificateRefused
 from tasks.decide import Decision
 from tasks.session import trading_session
 from trading.orders import Order
@@ -24,6 +25,7 @@ class Outcome:
 
     order: Order | None
     note: str
+    refused: Refused | None = None  # by the certificate, in the transaction that would have written the intent
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
@@ -56,6 +58,8 @@ async def carry_out(exchange: ExchangeName, cycle_id: str, decision: Decision, b
         order = await place(desk, verdict, cycle_id=cycle_id, known_ids=books.known_ids)
     except PlacementHeld as held:
         return Outcome(None, str(held))
+    except CertificateRefused as error:
+        return Outcome(None, str(error), error.refused)
     execution = session.settings.execution
     if execution.order_style == "taker":
         order = await follow(desk, order, execution.follow_seconds)

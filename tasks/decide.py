@@ -14,18 +14,19 @@ from execution.books import COLLATERAL
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
-from services.ledger import Ledger
+from services.ledger import Ledger, RungRecord
 from tasks.market import MarketView
 from tasks.session import TradingSession, trading_session
+from trading.certificates import Fingerprint
 from trading.identifiers import client_order_id
 from trading.instruments import Instrument, Kind
-from trading.maintenance import maintenance_near
+from trading.maintenance import Maintenance, maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, day_of, drawdown, start_of_day
-from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess
+from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess, trading_state
 from trading.sizing import NoOrder, Target, order_for
-from trading.stages import CHECKS
+from trading.stages import CHECKS, concerning
 
 _RECENT = 50  # orders that the rules about repetition look back on
 
@@ -37,6 +38,7 @@ class Decision:
     target: Target | None
     verdict: Approved | Refused | None
     reason: str
+    trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,26 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         symbol=session.symbol,
         decided_at=session.clock.now(),
     )
-    cap = RungCap(rung.rung, rung.symbol, rung.max_quantity, rung.expires_at)
+    desk.running = session.running(await session.listed())
+    cap = certified_cap(rung, desk.running)
     facts = risk_facts(session, desk, cap, books, market, standing, collateral)
-    return Decision(target, assess(intent, facts, limits), proposed.reason)
+    state, why = trading_state(facts, limits)
+    return Decision(target, assess(intent, facts, limits), proposed.reason, f"{state}: {why}" if why else state)
+
+
+def certified_cap(record: RungRecord, running: Fingerprint) -> RungCap:
+    """What a certificate allows to what runs here."""
+    return RungCap(
+        rung=record.rung,
+        symbol=record.symbol,
+        max_quantity=record.max_quantity,
+        expires_at=record.expires_at,
+        max_position=record.max_position,
+        max_orders_per_day=record.max_orders_per_day,
+        issued_at=record.issued_at,
+        number=record.number,
+        changed=concerning(record.rung, Fingerprint.of(record.fingerprint).changed(running)),
+    )
 
 
 def risk_facts(
@@ -131,9 +150,13 @@ def risk_facts(
         open_orders=tuple(books.open_orders),
         recent=tuple(RecentOrder.of(order) for order in recent),
         collateral=collateral,
-        maintenance=maintenance_near(session.name, now),
+        maintenance=(*maintenance_near(session.name, now), *_announced(session)),
         rearmed_at=ledger.rearmed_at(desk.account.partition(":")[0]),
     )
+
+
+def _announced(session: TradingSession) -> tuple[Maintenance, ...]:
+    return tuple(Maintenance(each.starts_at, each.ends_at, each.why) for each in session.configured.maintenance)
 
 
 async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, now: datetime) -> Standing:

@@ -1,37 +1,22 @@
-"""The ladder's doorway: collect evidence from the ledger, let trading/stages judge, issue the certificate."""
+"""The ladder's doorway: let trading/stages judge the evidence of the ledger, and issue the certificate."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from config.settings import ExchangeName, RungSettings
-from services.ledger import RungRecord
+from config.settings import ExchangeName
+from execution.ladder import Place, evidence_of, issue, thresholds_from
+from execution.latch import set_latch
 from tasks.session import Session, TradingSession, session, trading_session
 from trading.checks import StageReport
 from trading.money import plain
-from trading.orders import State
-from trading.stages import (
-    CHECKS,
-    PAPER,
-    Evidence,
-    Hold,
-    Promote,
-    RungThresholds,
-    TargetTooSmall,
-    Thresholds,
-    cap_for,
-    judge,
-    rungs,
-)
+from trading.stages import CHECKS, PAPER, Halt, Hold, Promote, TargetTooSmall, Verdict, cap_for, judge, rung_in_force
 
 log = logging.getLogger(__name__)
-
-_SELF_APPROVED = "simulated venue approves itself"
 
 
 @dataclass(frozen=True)
@@ -43,71 +28,76 @@ class RungReview:
     before: str
     after: str
     max_quantity: Decimal  # base
-    verdict: str  # promote, hold, demote
+    verdict: str  # promote, hold, demote, halt
     reasons: tuple[str, ...]
     reviewed_at: datetime
 
 
+def place_of(here: Session) -> Place:
+    """The session's exchange on its ladder."""
+    return Place(here.settings, here.name, here.ledger, here.running())
+
+
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
-    """Issue the certificate of a check that passed, unless a higher one is in force; return the rung in force."""
+    """Issue the certificate of a check that passed, unless a higher one is in force; return the rung in force.
+
+    A certificate that has expired, or was for something else than what runs now, is not in force.
+    """
     here = session(exchange)
-    ladder = rungs(here.settings.ladder.ramp_steps)
-    record = here.ledger.rung(here.account, here.symbol)
-    now = here.clock.now()
-    in_force = record is not None and record.expires_at > now
-    reached = ladder.index(record.rung) if record is not None and in_force else -1
-    if not report.passed or reached >= ladder.index(report.stage):
-        return record.rung if record is not None and in_force else ""
-    if ladder.index(report.stage) > reached + 1:
-        # A rung is earned from the one below; the check itself is still worth its report.
-        return record.rung if record is not None and in_force else ""
+    here.running(await here.listed())
+    place, now = place_of(here), here.clock.now()
+    record = place.record()
+    in_force = None if record is None else rung_in_force(record.rung, evidence_of(place, record, now), place.ladder)
+    reached = -1 if in_force is None else place.ladder.index(in_force)
+    # A rung is earned from the one below; a check that skips one is still worth its report.
+    if not report.passed or place.ladder.index(report.stage) != reached + 1:
+        return in_force or ""
     cap = await _cap(here, report.stage)
     shown = {check.name: check.detail for check in report.checks}
-    _issue(here, report.stage, cap, shown, "the check itself", now)
+    issue(place, report.stage, cap, shown, "the check itself", now)
     return report.stage
 
 
 def rung_is_due(here: TradingSession) -> bool:
     """Whether a review now would move the rung; asks the ledger only."""
-    record = here.ledger.rung(here.account, here.symbol)
+    place, now = place_of(here), here.clock.now()
+    record = place.record()
     if record is None:
         return False
-    return not isinstance(judge(record.rung, _evidence(here, record, here.clock.now()), _thresholds(here)), Hold)
+    return not isinstance(judge(record.rung, evidence_of(place, record, now), thresholds_from(here.settings)), Hold)
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def review_rung(exchange: ExchangeName) -> RungReview:
-    """Judge the evidence since the certificate in force was issued; promote, hold or demote by one verdict."""
+    """Judge the evidence since the certificate in force was issued; promote, hold, demote or halt by one verdict."""
     here = trading_session(exchange)
-    now = here.clock.now()
-    record = here.ledger.rung(here.account, here.symbol)
-    before = record.rung if record is not None else ""
+    here.running(await here.listed())
+    place, now = place_of(here), here.clock.now()
+    record = place.record()
     if record is None:
         return RungReview(exchange, here.symbol, "", "", Decimal(0), "hold", ("the checks have not passed yet",), now)
-    evidence = _evidence(here, record, now)
-    verdict = judge(record.rung, evidence, _thresholds(here))
+    before = record.rung
+    evidence = evidence_of(place, record, now)
+    verdict: Verdict = judge(before, evidence, thresholds_from(here.settings))
+    if isinstance(verdict, Promote) and (fault := here.ledger.verify_chain()) is not None:
+        verdict = judge(before, replace(evidence, ledger_fault=fault), thresholds_from(here.settings))
     if isinstance(verdict, Hold):
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)
+    if isinstance(verdict, Halt):
+        set_latch(here.settings.home, here.ledger, here.account, "; ".join(verdict.reasons), "ladder", now)
     try:
         cap = await _cap(here, verdict.to)
     except TargetTooSmall as error:
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
     reasons = verdict.reasons
-    if verdict.to in (*CHECKS, PAPER) and record.rung not in (*CHECKS, PAPER):
+    if verdict.to in (*CHECKS, PAPER) and before not in (*CHECKS, PAPER):
         reasons += await _left_behind(here)
+    approved_by = (evidence.approved_by if isinstance(verdict, Promote) else None) or "the evidence"
     shown = {**asdict(evidence), "reasons": list(reasons)}
-    _issue(here, verdict.to, cap, shown, evidence.approved_by or "the evidence", now)
-    return RungReview(
-        exchange,
-        here.symbol,
-        before,
-        verdict.to,
-        cap,
-        "promote" if isinstance(verdict, Promote) else "demote",
-        reasons,
-        now,
-    )
+    issue(place, verdict.to, cap, shown, approved_by, now, fallen=not isinstance(verdict, Promote))
+    told = type(verdict).__name__.lower()
+    return RungReview(exchange, here.symbol, before, verdict.to, cap, told, reasons, now)
 
 
 async def _left_behind(here: TradingSession) -> tuple[str, ...]:
@@ -122,64 +112,7 @@ async def _left_behind(here: TradingSession) -> tuple[str, ...]:
     return (told,)
 
 
-def _evidence(here: TradingSession, record: RungRecord, now: datetime) -> Evidence:
-    account = here.desk_for(record.rung).account
-    cycles = here.ledger.tally_cycles(account, here.symbol, since=record.issued_at)
-    # Those at the venue count on paper too: nothing goes up to real money over an order of unknown outcome.
-    in_flight = [each for name in {account, here.account} for each in here.ledger.in_flight(name)]
-    # A difference that was explained in a later cycle is no difference any more; a cycle that failed explains none.
-    differences = len(cycles.newest_read.report["discrepancies"]) if cycles.newest_read is not None else 0
-    own = here.is_simulated and here.settings.ladder.simulated_approves_itself
-    return Evidence(
-        # The checks below the last one lead to the next check, which must itself be passed (grant_rung).
-        passed=record.rung == CHECKS[-1],
-        seconds=(now - record.issued_at).total_seconds(),
-        cycles=cycles.cycles,
-        failed_cycles=cycles.failed,
-        fills=here.ledger.count_own_fills(account, here.symbol, since=record.issued_at),
-        unresolved=sum(each.state is State.UNKNOWN for each in in_flight),
-        discrepancies=differences,
-        breaches=cycles.breaches,
-        expired=now >= record.expires_at,
-        approval_needed=not own,
-        approved_by=_SELF_APPROVED if own else None,
-    )
-
-
 async def _cap(here: Session, rung: str) -> Decimal:
     instrument = await here.reader.instrument(here.symbol)
     price = (await here.reader.ticker(here.symbol)).last
     return cap_for(rung, here.configured.target_quantity, instrument, price)
-
-
-def _issue(
-    here: Session, rung: str, cap: Decimal, shown: Mapping[str, object], approved_by: str, now: datetime
-) -> None:
-    here.ledger.issue_rung(
-        RungRecord(
-            account=here.account,
-            symbol=here.symbol,
-            rung=rung,
-            max_quantity=cap,
-            evidence=shown,
-            approved_by=approved_by,
-            issued_at=now,
-            expires_at=now + timedelta(days=here.settings.ladder.certificate_days),
-        )
-    )
-
-
-def _thresholds(here: Session) -> Thresholds:
-    ladder = here.settings.ladder
-    return Thresholds(
-        paper=_rung_thresholds(ladder.paper),
-        minimal=_rung_thresholds(ladder.minimal),
-        ramp=_rung_thresholds(ladder.ramp),
-        ramp_steps=ladder.ramp_steps,
-    )
-
-
-def _rung_thresholds(configured: RungSettings) -> RungThresholds:
-    return RungThresholds(
-        configured.min_seconds, configured.min_cycles, configured.min_fills, configured.max_error_rate
-    )

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from config.settings import ExchangeName
 from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.errors import Busy
+from tasks.events import VENUE_HALTED, is_halted, tell
 from tasks.session import trading_session
 from trading.instruments import Instrument
 from trading.market import Candle, OrderBook, VenueStatus
@@ -69,6 +70,8 @@ async def read_market(exchange: ExchangeName) -> MarketView:
         _book(exchange, symbol),
         session.clock_skew_seconds(),
     )
+    if is_halted(status):
+        tell(exchange, VENUE_HALTED, state=status.state)
     length = timedelta(seconds=TIMEFRAME_SECONDS[session.settings.data.timeframe])
     return MarketView(instrument, status, candles, book, skew, session.clock.now(), length)
 

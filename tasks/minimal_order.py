@@ -14,6 +14,7 @@ from execution.cancel import cancel
 from execution.place import PlacementHeld, place
 from execution.reconcile import Reconciliation, reconcile
 from execution.settle import settle
+from services.ledger import CertificateRefused
 from tasks.asking import NotAsExpected, ask, expect
 from tasks.decide import account_standing, risk_facts, risk_limits
 from tasks.market import MarketView, read_market
@@ -128,6 +129,7 @@ async def _send(here: TradingSession, ready: _Ready) -> Order:
     market, intent = ready.market, ready.intent
     now = here.clock.now()
     standing = await account_standing(here.desk, market.instrument, market.price or ZERO, now)
+    here.desk.running = here.running(await here.listed())
     cap = RungCap(MINIMAL_ORDER, here.symbol, intent.quantity, now + timedelta(minutes=10))
     collateral = await here.collateral(market.instrument)
     facts = risk_facts(here, here.desk, cap, ready.books, market, standing, collateral)
@@ -136,7 +138,7 @@ async def _send(here: TradingSession, ready: _Ready) -> Order:
         raise NotAsExpected(f"refused by {verdict}")
     try:
         order = await place(here.desk, verdict, cycle_id=None, known_ids=ready.books.known_ids)
-    except PlacementHeld as held:
+    except (PlacementHeld, CertificateRefused) as held:
         raise NotAsExpected(str(held)) from held
     expect(order.state is State.OPEN, f"{order.state}: {order.note}")
     return order

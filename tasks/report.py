@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from execution.emergency import EmergencyStop
@@ -68,11 +74,21 @@ async def publish_stop(stop: EmergencyStop) -> None:
     await _table("emergency-stop", rows, "what the emergency stop did, venue by venue")
     said = "".join(f"\n- {problem}" for problem in stop.problems)
     verdict = "nothing is left" if stop.clean else "NOT CLEAN"
+    latched = "The kill switch is set: `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again."
+    state = latched if stop.report.latched else "**The kill switch could NOT be set everywhere.**"
     await acreate_markdown_artifact(
         key="emergency-stop-verdict",
-        markdown=f"# Emergency stop: {verdict}\n\n{stop.report.reason}\n{said}",
+        markdown=f"# Emergency stop: {verdict}\n\n{stop.report.reason}. {state}\n{said}\n\n{_markdown_table(rows)}",
         description="emergency stop",
     )
+
+
+def _markdown_table(rows: Sequence[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = [" | ".join(rows[0]), " | ".join("---" for _ in rows[0])]
+    lines += [" | ".join(value.replace("|", "/") for value in row.values()) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _not_asked(exchange: str, problem: str, verified: str) -> dict[str, str]:
@@ -84,6 +100,25 @@ def _not_asked(exchange: str, problem: str, verified: str) -> dict[str, str]:
         "positions": "unknown" if verified == "NO" else "none",
         "problems": problem,
     }
+
+
+class Progress:
+    """How far a run has come, for who watches it: an artifact that is brought up to date, step by step."""
+
+    def __init__(self, stage: str, exchange: str, steps: int) -> None:
+        self._key = artifact_key(stage, exchange, "progress")
+        self._steps = steps
+        self._done = 0
+        self._artifact: UUID | None = None
+
+    async def step(self, doing: str) -> None:
+        """Say what is done next; after the last step call it with what the run came to."""
+        share = 100.0 * self._done / self._steps
+        self._done += 1
+        if self._artifact is None:
+            self._artifact = await acreate_progress_artifact(progress=share, key=self._key, description=doing)
+        else:
+            await aupdate_progress_artifact(self._artifact, progress=share, description=doing)
 
 
 def artifact_key(*words: str) -> str:

@@ -27,6 +27,8 @@ from services.clock import Clock, WallWatch
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
+from tasks.fingerprint import key_id, running_fingerprint
+from trading.certificates import Fingerprint
 from trading.instruments import Instrument, Kind
 from trading.market import Candle
 from trading.money import ZERO
@@ -41,7 +43,13 @@ class Session:
     """One exchange as far as reading goes. A plain class: Prefect must not walk into it."""
 
     def __init__(
-        self, name: ExchangeName, settings: Settings, ledger: Ledger, clock: Clock, reader: ExchangeReader
+        self,
+        name: ExchangeName,
+        settings: Settings,
+        ledger: Ledger,
+        clock: Clock,
+        reader: ExchangeReader,
+        key_id: str = "unknown",
     ) -> None:
         self.name = name
         self.settings = settings
@@ -49,8 +57,23 @@ class Session:
         self.clock = clock
         self.reader = reader
         self.wall_watch = WallWatch()
+        self.key_id = key_id
+        self._instrument: Instrument | None = None
         self._candles: tuple[datetime, tuple[Candle, ...]] | None = None
         self._skew: tuple[datetime, float, float | None] | None = None  # asked at, jumped by then, skew
+
+    def running(self, instrument: Instrument | None = None) -> Fingerprint:
+        """The fingerprint of what runs here, with the venue's rules as `instrument` or the last call tells them."""
+        self._instrument = instrument or self._instrument
+        return running_fingerprint(self.settings, self.name, self.key_id, self._instrument)
+
+    async def listed(self) -> Instrument:
+        """The traded instrument as the venue lists it. Raises BadRequest for a symbol that the venue lacks.
+
+        Not as it is now: bitbank raises its smallest order for a while under load, which is no change of its rules.
+        """
+        known = await self.reader.instruments()
+        return known.get(self.symbol) or await self.reader.instrument(self.symbol)
 
     async def clock_skew_seconds(self) -> float | None:
         """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs.
@@ -128,8 +151,9 @@ class TradingSession(Session):
         desk: Desk,
         paper_desk: Desk,
         strategy: Strategy,
+        key_id: str = "unknown",
     ) -> None:
-        super().__init__(name, settings, ledger, clock, desk.exchange)
+        super().__init__(name, settings, ledger, clock, desk.exchange, key_id)
         self.desk = desk
         self.paper_desk = paper_desk
         self.strategy = strategy
@@ -172,7 +196,7 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
     async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
         reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
         try:
-            _readers[exchange] = Session(exchange, ready, ledger, clock, reader)
+            _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials.api_key))
             yield _readers[exchange]
         finally:
             _readers.pop(exchange, None)
@@ -200,7 +224,7 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         desk = await _desk(stack, account, client, ready, clock, ledger)
         paper = PaperExchange(client, ledger, on_paper, await _paper_opening(ledger, on_paper, client))
         paper_desk = await _desk(stack, on_paper, paper, ready, clock, ledger)
-        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy)
+        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy, key_id(credentials.api_key))
         _traders[exchange] = opened
         try:
             yield opened

@@ -31,6 +31,7 @@ class CycleReport:
     discrepancies: tuple[str, ...]
     requests: int
     latency_p95_ms: float | None
+    trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
     error: str = ""  # what ended the cycle before its time; what it had not read by then is None or zero
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from trading.instruments import Instrument, Kind, Side
 from trading.maintenance import Maintenance
@@ -28,6 +29,8 @@ class Approved:
 
     intent: OrderIntent
     certificate_rung: str
+    certificate: int | None = None  # its number in the ledger; None: the rung alone names it
+    own_cap: Decimal | None = None  # base; the minimal-order check's, which no certificate covers
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,29 @@ class Refused:
 
 @dataclass(frozen=True)
 class RungCap:
-    """What the certificate in force allows: order and position up to `max_quantity` (base) in one symbol."""
+    """What the certificate in force allows in one symbol. Quantities base, times aware UTC."""
 
     rung: str
     symbol: str
-    max_quantity: Decimal
+    max_quantity: Decimal  # one order
     expires_at: datetime
+    max_position: Decimal | None = None  # None: as one order
+    max_orders_per_day: int | None = None  # None: no bound of its own
+    issued_at: datetime | None = None
+    number: int | None = None  # in the ledger; None: a check's own cap, which is in no certificate
+    changed: tuple[str, ...] = ()  # parts of the fingerprint that are not what was examined
+
+    @property
+    def position(self) -> Decimal:
+        return self.max_quantity if self.max_position is None else self.max_position
+
+
+class TradingState(StrEnum):
+    """What an account may do now, whatever the single order looks like."""
+
+    ACTIVE = "active"
+    REDUCE_ONLY = "reduce_only"  # only orders that take the position towards zero
+    HALTED = "halted"  # nothing, until a named human re-arms
 
 
 @dataclass(frozen=True)
@@ -150,8 +170,12 @@ def certificate(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Re
         return Refused("certificate", f"a certificate for {intent.symbol}", "none")
     if rung.symbol != intent.symbol or facts.instrument.symbol != intent.symbol:
         return Refused("certificate", f"certificate and instrument for {intent.symbol}", rung.symbol)
+    if rung.issued_at is not None and facts.now < rung.issued_at:
+        return Refused("certificate", f"in force from {rung.issued_at.isoformat()}", facts.now.isoformat())
     if facts.now >= rung.expires_at:
         return Refused("certificate", f"valid until {rung.expires_at.isoformat()}", facts.now.isoformat())
+    if rung.changed:
+        return Refused("certificate", "what was examined", f"changed: {', '.join(rung.changed)}")
     if intent.quantity > rung.max_quantity and not _only_reduces(intent, facts):
         return Refused("certificate", f"{rung.rung}: {_base(rung.max_quantity, facts)}", _base(intent.quantity, facts))
     return None
@@ -250,8 +274,8 @@ def position(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refus
     if _only_reduces(intent, facts):
         return None
     after = _largest_position(intent, facts)
-    if facts.rung is not None and after > facts.rung.max_quantity:
-        return Refused("position", f"{facts.rung.rung}: {_base(facts.rung.max_quantity, facts)}", _base(after, facts))
+    if facts.rung is not None and after > facts.rung.position:
+        return Refused("position", f"{facts.rung.rung}: {_base(facts.rung.position, facts)}", _base(after, facts))
     value = after * _price(intent)
     if value > limits.max_position_notional:
         return Refused("position", _quote(limits.max_position_notional, facts), _quote(value, facts))
@@ -267,7 +291,9 @@ def orders_per_minute(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits)
 
 
 def orders_per_day(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refused | None:
-    return _countable("orders_per_day", facts.orders_today + 1, limits.max_orders_per_day)
+    certified = facts.rung.max_orders_per_day if facts.rung is not None else None
+    most = limits.max_orders_per_day if certified is None else min(certified, limits.max_orders_per_day)
+    return _countable("orders_per_day", facts.orders_today + 1, most)
 
 
 def price_collar(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refused | None:
@@ -372,7 +398,20 @@ def assess(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Approve
         if refused is not None:
             return refused
     assert facts.rung is not None  # the certificate rule has seen to it
-    return Approved(intent, facts.rung.rung)
+    own_cap = facts.rung.max_quantity if facts.rung.number is None else None
+    return Approved(intent, facts.rung.rung, facts.rung.number, own_cap)
+
+
+def trading_state(facts: RiskFacts, limits: RiskLimits) -> tuple[TradingState, str]:
+    """What the account may do now, and why it may not do everything ("" when it may)."""
+    if facts.kill_switch is not None:
+        return TradingState.HALTED, f"kill switch: {facts.kill_switch or 'set, no reason given'}"
+    if facts.daily_loss >= limits.max_daily_loss:
+        lost, most = _quote(facts.daily_loss, facts), _quote(limits.max_daily_loss, facts)
+        return TradingState.REDUCE_ONLY, f"daily loss {lost} of {most}"
+    if facts.drawdown >= limits.max_drawdown:
+        return TradingState.REDUCE_ONLY, f"drawdown {plain(facts.drawdown)} of {plain(limits.max_drawdown)}"
+    return TradingState.ACTIVE, ""
 
 
 def _price(intent: OrderIntent) -> Decimal:

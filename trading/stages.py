@@ -3,7 +3,8 @@
     compatibility -> read_only -> minimal_order -> paper -> minimal -> ramp_25 -> ramp_50 -> ramp_100
 
 Going up needs minimum time AND minimum trades AND clean books AND, for real money, a human. Going down needs
-nobody.
+nobody: one rung for a broken rule, to paper for books that do not add up, to the rung that covers what has changed, to
+a halt where nothing that the ledger says can be relied on (the kill switch).
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,18 @@ MINIMAL = "minimal"
 CHECKS = (COMPATIBILITY, READ_ONLY, MINIMAL_ORDER)
 # The rungs before the ramp, from the bottom.
 RUNGS = (*CHECKS, PAPER, MINIMAL)
+# The rung that looks at a part of the fingerprint (trading/certificates.py) again after it has changed. Another venue
+# rule, library, code, adapter or key may break any request: everything is examined anew. Another strategy or limit
+# breaks no request; what it does is seen on paper first.
+COVERED_BY = {
+    "instrument": COMPATIBILITY,
+    "ccxt": COMPATIBILITY,
+    "code": COMPATIBILITY,
+    "adapter": COMPATIBILITY,
+    "key": COMPATIBILITY,
+    "strategy": PAPER,
+    "limits": PAPER,
+}
 
 
 class TargetTooSmall(ValueError):
@@ -30,12 +43,16 @@ class TargetTooSmall(ValueError):
 
 @dataclass(frozen=True)
 class RungThresholds:
-    """What must be shown on a rung before the next one. Times in seconds of market time."""
+    """What must be shown on a rung before the next one. Times in seconds of market time; None: not asked."""
 
     min_seconds: float
     min_cycles: int
     min_fills: int
     max_error_rate: Decimal  # failed cycles as a fraction of all
+    max_latency_p95_ms: float | None = None  # of the requests of a cycle
+    max_slippage: Decimal | None = None  # paid beyond the decision price, as a fraction of it
+    max_drawdown: Decimal | None = None  # fall from the highest equity on the rung, as a fraction
+    max_warnings: int | None = None  # refused by the venue, adopted, latched: what a person should have looked at
 
 
 @dataclass(frozen=True)
@@ -58,8 +75,14 @@ class Evidence:
     unresolved: int = 0  # orders whose outcome is not proved
     discrepancies: int = 0  # orders, fills, balances or positions that do not add up
     breaches: tuple[str, ...] = ()  # names of the risk rules that were broken
-    fingerprint_matches: bool = True  # what runs is what was examined
+    latency_p95_ms: float | None = None  # None: nothing was measured
+    slippage: Decimal | None = None  # fraction beyond the decision price; negative: better
+    drawdown: Decimal = ZERO  # fraction of the highest equity on the rung
+    warnings: int = 0
+    changed: tuple[str, ...] = ()  # parts of the fingerprint that are not what was examined
     expired: bool = False
+    before_issue: bool = False  # the clock is before the certificate's own time
+    ledger_fault: str | None = None  # the first row of the ledger that is not what was written
     approval_needed: bool = True  # real money: a named human; simulated venues may approve themselves
     approved_by: str | None = None
 
@@ -81,6 +104,17 @@ class Demote:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Halt:
+    """Set the kill switch, so that a named human looks first, and go down to the rung."""
+
+    to: str
+    reasons: tuple[str, ...]
+
+
+Verdict = Promote | Hold | Demote | Halt
+
+
 def rungs(ramp_steps: Sequence[Decimal]) -> tuple[str, ...]:
     """All rungs from the bottom, the ramp named after its steps: `ramp_25`, `ramp_50`, `ramp_100`."""
     return (*RUNGS, *(ramp_name(step) for step in ramp_steps))
@@ -91,22 +125,21 @@ def ramp_name(step: Decimal) -> str:
     return f"ramp_{plain(step * 100)}"
 
 
-def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Promote | Hold | Demote:
+def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Verdict:
     """Say whether the rung goes up, stays or goes down, and why. Raises ValueError for an unknown rung."""
     ladder = rungs(thresholds.ramp_steps)
     if rung not in ladder:
         raise ValueError(f"unknown rung {rung!r}; the rungs are {', '.join(ladder)}")
-    down = _down(rung, evidence, ladder)
+    place = ladder.index(rung)
+    if evidence.ledger_fault is not None:
+        # Nothing that the evidence says can be relied on.
+        return Halt(ladder[min(place, ladder.index(PAPER))], (f"the ledger was edited: {evidence.ledger_fault}",))
+    down = _down(rung, evidence, ladder, thresholds)
     if down is not None:
         return down
-    missing: tuple[str, ...]
-    if rung in CHECKS:
-        missing = () if evidence.passed else (f"the {rung} check has not passed",)
-    else:
-        missing = _missing(evidence, _thresholds_of(rung, thresholds))
-    place = ladder.index(rung)
     if place == len(ladder) - 1:
         return Hold(("the top of the ladder",))
+    missing = missing_evidence(rung, evidence, thresholds)
     if evidence.approval_needed and not evidence.approved_by and rung not in CHECKS:
         missing = (*missing, "a human's approval")
     if missing:
@@ -114,13 +147,59 @@ def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Promote | Ho
     return Promote(ladder[place + 1], _shown(rung, evidence))
 
 
-def _down(rung: str, evidence: Evidence, ladder: Sequence[str]) -> Demote | None:
+def missing_evidence(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[str, ...]:
+    """What the rung has not shown yet, a human's approval left out."""
+    if rung in CHECKS:
+        missing: tuple[str, ...] = () if evidence.passed else (f"the {rung} check has not passed",)
+    else:
+        missing = _missing(evidence, thresholds_of(rung, thresholds))
+    return (*missing, *_not_in_force(rung, evidence))
+
+
+def concerning(rung: str, changed: Sequence[str]) -> tuple[str, ...]:
+    """Those of the changed parts that a rung has examined: a strategy is not looked at below paper."""
+    place = RUNGS.index(rung) if rung in RUNGS else len(RUNGS)
+    return tuple(part for part in changed if RUNGS.index(COVERED_BY.get(part, RUNGS[0])) <= place)
+
+
+def rung_covering(changed: Sequence[str], ladder: Sequence[str]) -> str:
+    """The lowest of the rungs that look at the changed parts; a part that nobody knows starts at the bottom."""
+    return ladder[min((ladder.index(COVERED_BY.get(part, ladder[0])) for part in changed), default=len(ladder) - 1)]
+
+
+def rung_in_force(rung: str, evidence: Evidence, ladder: Sequence[str]) -> str | None:
+    """The rung that still stands when expiry and changes are counted in; None: begin with the first check."""
+    if evidence.expired or evidence.before_issue:
+        return None
+    changed = concerning(rung, evidence.changed)
+    if not changed:
+        return rung
+    covering = rung_covering(changed, ladder)
+    # The first check must itself be passed anew; paper is lived on anew.
+    return None if covering == ladder[0] else covering
+
+
+def _not_in_force(rung: str, evidence: Evidence) -> tuple[str, ...]:
+    """Why a certificate does not count now, where there is no rung below to fall to."""
+    expired = ("the certificate has expired",) if evidence.expired else ()
+    examined_here = concerning(rung, evidence.changed) if rung == RUNGS[0] else ()
+    changed = (_told(examined_here),) if examined_here else ()
+    early = ("the clock is before the certificate's own time",) if evidence.before_issue else ()
+    return (*expired, *changed, *early)
+
+
+def _told(changed: Sequence[str]) -> str:
+    return f"changed since it was examined: {', '.join(changed)}"
+
+
+def _down(rung: str, evidence: Evidence, ladder: Sequence[str], thresholds: Thresholds) -> Demote | None:
     """Books that do not add up stop real money; what was not examined starts anew; a breach costs one
     rung."""
     place = ladder.index(rung)
     falls: list[tuple[int, str]] = []
-    if not evidence.fingerprint_matches:
-        falls.append((0, "what runs is not what was examined"))
+    changed = concerning(rung, evidence.changed)
+    if changed and (covering := rung_covering(changed, ladder)) != rung:
+        falls.append((ladder.index(covering), _told(changed)))
     if evidence.expired:
         falls.append((0, "the certificate has expired"))
     if evidence.unresolved:
@@ -128,13 +207,27 @@ def _down(rung: str, evidence: Evidence, ladder: Sequence[str]) -> Demote | None
     if evidence.discrepancies:
         falls.append((ladder.index(PAPER), f"{evidence.discrepancies} differences between ledger and venue"))
     falls.extend((max(0, place - 1), f"broke {rule}") for rule in evidence.breaches)
+    if rung not in CHECKS:
+        most = thresholds_of(rung, thresholds).max_drawdown
+        if most is not None and evidence.drawdown > most:
+            falls.append((max(len(CHECKS), place - 1), _too_deep(evidence.drawdown, most)))
     falls = [(to, why) for to, why in falls if to < place]
     if not falls:
-        return None
+        # What is to be looked at on this very rung begins on it anew; the first check begins by being passed.
+        return Demote(rung, (_told(changed),)) if changed and place > 0 else None
     return Demote(ladder[min(to for to, _ in falls)], tuple(why for _, why in falls))
 
 
-def _thresholds_of(rung: str, thresholds: Thresholds) -> RungThresholds:
+def _too_deep(drawdown: Decimal, most: Decimal) -> str:
+    return f"drawdown {_percent(drawdown)} of at most {_percent(most)}"
+
+
+def _percent(fraction: Decimal) -> str:
+    return f"{plain((fraction * 100).quantize(Decimal('0.001')))} %"
+
+
+def thresholds_of(rung: str, thresholds: Thresholds) -> RungThresholds:
+    """What must be shown on a rung that is lived on for a time."""
     if rung == PAPER:
         return thresholds.paper
     return thresholds.minimal if rung == MINIMAL else thresholds.ramp
@@ -155,7 +248,23 @@ def _missing(evidence: Evidence, needed: RungThresholds) -> tuple[str, ...]:
     if evidence.discrepancies:
         missing.append(f"{evidence.discrepancies} differences between ledger and venue")
     missing.extend(f"broke {rule}" for rule in evidence.breaches)
+    missing.extend(_quality(evidence, needed))
     return tuple(missing)
+
+
+def _quality(evidence: Evidence, needed: RungThresholds) -> list[str]:
+    """How well it went: what is worse than allowed."""
+    worse = []
+    latency, slippage = evidence.latency_p95_ms, evidence.slippage
+    if needed.max_latency_p95_ms is not None and latency is not None and latency > needed.max_latency_p95_ms:
+        worse.append(f"p95 latency {latency:g} of at most {needed.max_latency_p95_ms:g} ms")
+    if needed.max_slippage is not None and slippage is not None and slippage > needed.max_slippage:
+        worse.append(f"slippage {_percent(slippage)} of at most {_percent(needed.max_slippage)}")
+    if needed.max_drawdown is not None and evidence.drawdown > needed.max_drawdown:
+        worse.append(_too_deep(evidence.drawdown, needed.max_drawdown))
+    if needed.max_warnings is not None and evidence.warnings > needed.max_warnings:
+        worse.append(f"{evidence.warnings} warnings of at most {needed.max_warnings}")
+    return worse
 
 
 def _shown(rung: str, evidence: Evidence) -> tuple[str, ...]:

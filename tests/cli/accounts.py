@@ -1,7 +1,11 @@
 """An account at a simulated venue, prepared for a command: certified, with orders resting in it."""
 
+import asyncio
 import contextlib
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +14,10 @@ from config.settings import ExchangeName, Settings
 from execution.place import place
 from services.ledger import Ledger, RungRecord
 from services.simulated import RunningVenue
-from tasks.session import TradingSession, trading
+from tasks.session import TradingSession, reading, trading
+from tests.certificates import certify as certified
 from tests.cli.command import control
+from trading.certificates import Fingerprint
 from trading.identifiers import client_order_id
 from trading.instruments import Side
 from trading.orders import OrderIntent, OrderType, State, TimeInForce
@@ -22,29 +28,41 @@ def settings_of(home: Path) -> Settings:
     return load_settings(environ={"CRYPTO_BOT_HOME": str(home)})
 
 
-def certify(home: Path, exchange: ExchangeName, rung: str = "ramp_100", quantity: str = "0.01") -> None:
-    """Give an exchange a rung, as if the ladder had been climbed."""
-    now = datetime.now(UTC)
-    settings = settings_of(home)
+def certify(home: Path, exchange: ExchangeName, *words: str, files: Sequence[Path] = ()) -> None:
+    """Give an exchange its top rung, as if the ladder had been climbed with what runs now; its venue must be running.
+
+    `words` and `files`: the settings with which the command under test will run (`--set=key=value`).
+    """
+    settings = load_settings(files, [word.removeprefix("--set=") for word in words], {"CRYPTO_BOT_HOME": str(home)})
+    with ThreadPoolExecutor(1) as apart:  # a test may have a running event loop
+        running, now = apart.submit(asyncio.run, _running(exchange, settings)).result()
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
         ledger.issue_rung(
             RungRecord(
                 account=exchange,
                 symbol=settings.symbol(exchange),
-                rung=rung,
-                max_quantity=Decimal(quantity),
+                rung="ramp_100",
+                max_quantity=Decimal("0.01"),
                 evidence={},
                 approved_by="a test",
                 issued_at=now - timedelta(minutes=1),
                 expires_at=now + timedelta(days=400),
+                fingerprint=asdict(running),
             )
         )
+
+
+async def _running(exchange: ExchangeName, settings: Settings) -> tuple[Fingerprint, datetime]:
+    async with reading(exchange, settings) as here:
+        return here.running(await here.listed()), here.clock.now()
 
 
 async def rest_orders(home: Path, venue: RunningVenue, *, ours: int, by_hand: int) -> None:
     """Let buy orders rest below the market: some placed by our own order path, some that the ledger does not know."""
     exchange: ExchangeName = venue.address.exchange  # type: ignore[assignment]
     async with trading(exchange, settings_of(home)) as here:
+        if here.ledger.rung(here.account, here.symbol) is None:
+            certified(here.ledger, here.account, here.symbol, here.clock.now())
         instrument = await here.reader.instrument(here.symbol)
         bid = (await here.reader.ticker(here.symbol)).bid
         for number in range(ours + by_hand):

@@ -18,7 +18,7 @@ def test_a_trader_without_prefect_places_nothing_and_takes_back_what_rests(
     command: Command, venues: Venues, tmp_path: Path
 ) -> None:
     url = venues("bybit")["bybit"].address.control_url
-    certify(command.home, "bybit")
+    certify(command.home, "bybit", *RESTING)
     port = free_port()
     command.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
 

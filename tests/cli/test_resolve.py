@@ -22,7 +22,7 @@ ORDER = INTENT.client_order_id
 def ledger(command: Command) -> Iterator[Ledger]:
     with contextlib.closing(Ledger(settings_of(command.home).ledger_url)) as ledger:
         lease = ledger.take_lease("bitbank", "test", NOW, 60)
-        ledger.write_intent(INTENT, lease, rung="minimal", cycle_id=None, known_ids=frozenset(), now=NOW)
+        ledger.write_intent(INTENT, lease, rung="adopted", cycle_id=None, known_ids=frozenset(), now=NOW)
         ledger.record("bitbank", ORDER, Event.SENT, NOW)
         ledger.record("bitbank", ORDER, Event.NO_ANSWER, NOW)
         yield ledger

@@ -30,9 +30,9 @@ def trader(command: Command, venues: Venues, prefect_url: str) -> Callable[..., 
     """A command whose exchange runs and is certified, and the venue's control side."""
     command.environment["PREFECT_API_URL"] = prefect_url
 
-    def make(exchange: ExchangeName, clock: str) -> str:
+    def make(exchange: ExchangeName, clock: str, *words: str) -> str:
         url = venues(exchange, clock=clock)[exchange].address.control_url
-        certify(command.home, exchange)
+        certify(command.home, exchange, *words)
         # On the wall clock a budget of 60 a minute would hold the cycles up; the venue itself allows more.
         command.environment[f"CRYPTO_BOT__EXCHANGES__{exchange.upper()}__REQUESTS_PER_MINUTE"] = "600"
         return url
@@ -57,7 +57,7 @@ def in_flight(command: Command, exchange: str) -> int:
 def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
-    url = trader("bybit", "stepped")  # market time leaps: cycles follow each other without a pause
+    url = trader("bybit", "stepped", *RESTING)  # market time leaps: cycles follow each other without a pause
     process = command.start("trade", "bybit", *RESTING)
     until(lambda: len(orders(url)) >= 3 or process.poll() is not None, "three orders")
     assert resting(url) or process.poll() is None, command.said(process)
@@ -73,7 +73,7 @@ def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
 def test_a_signal_between_two_cycles_takes_the_resting_order_back(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
-    url = trader("bitbank", "wall")
+    url = trader("bitbank", "wall", *RESTING, "--set=execution.cycle_seconds=3600")
     process = command.start("trade", "bitbank", *RESTING, "--set=execution.cycle_seconds=3600")
     # The cycle's line is printed after its end; an hour passes before the next.
     until(lambda: "ramp_100:" in command.said(process) or process.poll() is not None, "the first cycle")
@@ -87,7 +87,7 @@ def test_a_signal_between_two_cycles_takes_the_resting_order_back(
 
 
 def test_once_is_one_cycle_that_fills_and_clears_up(command: Command, trader: Callable[..., str]) -> None:
-    url = trader("bitflyer", "stepped")
+    url = trader("bitflyer", "stepped", "--set=strategy.name=tests.cli.strategies.restless")
     done = command.run("trade", "bitflyer", "--once", "--set=strategy.name=tests.cli.strategies.restless")
     assert done.returncode == 0, done.stderr
     assert "filled" in done.stdout and "proved by reading again" in done.stdout
@@ -97,7 +97,7 @@ def test_once_is_one_cycle_that_fills_and_clears_up(command: Command, trader: Ca
 
 
 def test_a_second_trader_is_refused_and_told_who_the_first_is(command: Command, trader: Callable[..., str]) -> None:
-    trader("okcoinjp", "wall")
+    trader("okcoinjp", "wall", *RESTING, "--set=execution.cycle_seconds=3600")
     first = command.start("trade", "okcoinjp", *RESTING, "--set=execution.cycle_seconds=3600")
     until(lambda: "trading BTC/JPY" in command.said(first) or first.poll() is not None, "the first trader")
     second = command.run("trade", "okj", "--once")
@@ -108,7 +108,7 @@ def test_a_second_trader_is_refused_and_told_who_the_first_is(command: Command, 
 
 
 def test_a_stop_while_the_trader_runs_lets_it_place_nothing_more(command: Command, trader: Callable[..., str]) -> None:
-    url = trader("bybit", "stepped")
+    url = trader("bybit", "stepped", *RESTING)
     process = command.start("trade", "bybit", *RESTING)
     until(lambda: orders(url) or process.poll() is not None, "an order")
     stopped = command.run("stop", "--exchange", "bybit")

@@ -27,7 +27,7 @@ def test_an_empty_home_is_shown_as_such(command: Command) -> None:
 @pytest.mark.prefect
 def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url: str) -> None:
     venues("bitbank", "bybit")
-    certify(command.home, "bitbank")
+    certify(command.home, "bitbank", "--set=strategy.name=tests.cli.strategies.restless")
     command.environment["PREFECT_API_URL"] = prefect_url
     traded = command.run("trade", "bitbank", "--once", "--set=strategy.name=tests.cli.strategies.restless")
     assert traded.returncode == 0, traded.stderr
@@ -55,7 +55,9 @@ def test_the_configuration_is_shown_checked_and_described(command: Command) -> N
     assert not command.home.exists()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["trade", "--help"], ["status"], ["config", "validate"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["trade", "--help"], ["status"], ["ladder"], ["config", "validate"]], ids=" ".join
+)
 def test_light_commands_import_nothing_heavy(command: Command, words: list[str]) -> None:
     asked = (
         "import sys; from cli.main import main\n"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from config.loader import DEMO_FILE, ConfigurationError, canonical_exchange, load_settings, show_settings
-from config.reading import DEFAULT_FILE
+from config.reading import DEFAULT_FILE, LADDER_FILE
 from config.settings import EXCHANGES, Endpoint, Settings
 
 
@@ -234,7 +234,7 @@ def test_the_default_ladder_takes_days_for_every_rung() -> None:
         assert rung.min_fills > 0
 
 
-@pytest.mark.parametrize("path", [DEFAULT_FILE, DEMO_FILE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [DEFAULT_FILE, LADDER_FILE, DEMO_FILE], ids=lambda path: path.name)
 def test_every_setting_in_our_files_has_a_comment(path: Path) -> None:
     bare = [
         line
@@ -252,7 +252,10 @@ def test_the_default_file_names_every_key_that_there_is() -> None:
             each for key, value in values.items() for each in keys(schema, value, f"{above}{key}.")
         ]
 
-    written = yaml.safe_load(DEFAULT_FILE.read_text(encoding="utf-8"))
+    written = {
+        **yaml.safe_load(DEFAULT_FILE.read_text(encoding="utf-8")),
+        **yaml.safe_load(LADDER_FILE.read_text(encoding="utf-8")),
+    }
     loaded = load_settings((), (), {}).model_dump()
     assert set(keys({}, loaded)) == set(keys({}, written))
 

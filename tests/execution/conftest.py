@@ -11,7 +11,8 @@ from execution.desk import Desk
 from execution.place import place
 from execution.reconcile import Reconciliation, reconcile
 from services.ledger import Ledger
-from tests.execution.venue import BEGIN, SPOT, ScriptedVenue, SteppedClock, an_intent
+from tests.certificates import certify
+from tests.execution.venue import BEGIN, PERPETUAL, SPOT, ScriptedVenue, SteppedClock, an_intent
 from trading.orders import Order
 from trading.risk import Approved
 
@@ -48,6 +49,9 @@ class Workplace:
 def a_desk(home: Path, venue: ScriptedVenue, clock: SteppedClock) -> Desk:
     ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
     lease = ledger.take_lease(venue.name, "test", BEGIN, 3600)
+    for symbol in (SPOT, PERPETUAL):
+        if ledger.rung(venue.name, symbol) is None:
+            certify(ledger, venue.name, symbol, BEGIN)
     return Desk(venue.name, venue, ledger, clock, lease, SETTINGS, home=home)
 
 

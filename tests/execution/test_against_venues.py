@@ -26,6 +26,7 @@ from execution.stop import StopReport, StopTarget, stop_all
 from services.clock import MarketClock
 from services.ledger import Ledger
 from services.simulated import simulated_venues
+from tests.certificates import certify
 from trading.audit import AuditReport, audit, read_truth
 from trading.identifiers import client_order_id
 from trading.instruments import Instrument, Side
@@ -128,6 +129,7 @@ async def trader_at(exchange: str, home: Path, symbol: str | None = None) -> Asy
             async with hold_account(home, exchange, ledger, "test") as lease:
                 desk = Desk(exchange, client, ledger, clock, lease, settings.execution, home)
                 traded = symbol or settings.symbol(exchange)
+                certify(ledger, exchange, traded, clock.now())
                 yield Trader(desk, traded, await client.instrument(traded), address.control_url)
         finally:
             await client.close()

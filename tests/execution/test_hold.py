@@ -69,7 +69,7 @@ async def test_who_loses_the_account_is_thrown_out_and_cannot_write(work: Workpl
                 work.ledger.write_intent(
                     an_intent("late"),
                     lease,
-                    rung="minimal",
+                    rung="adopted",
                     cycle_id=None,
                     known_ids=frozenset(),
                     now=WallClock().now(),

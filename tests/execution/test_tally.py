@@ -84,7 +84,7 @@ async def test_a_fill_that_was_heard_of_before_its_orders_id_becomes_the_bots(wo
     work.desk.tally.take_in(work.ledger, "bitbank", instruments)
     assert work.desk.tally.inventory(instruments[SPOT]).quantity == 0
     intent = replace(an_intent("one"), quantity=Decimal("0.002"))
-    work.ledger.write_intent(intent, work.desk.lease, rung="minimal", cycle_id=None, known_ids=frozenset(), now=BEGIN)
+    work.ledger.write_intent(intent, work.desk.lease, rung="adopted", cycle_id=None, known_ids=frozenset(), now=BEGIN)
     for event, number in ((Event.SENT, None), (Event.ACKED, "1000")):
         work.ledger.record("bitbank", intent.client_order_id, event, BEGIN, venue_order_id=number)
     work.desk.tally.take_in(work.ledger, "bitbank", instruments)

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
-from config.loader import load_settings
+from config.loader import DEMO_FILE, load_settings
 from exchanges.errors import VenueError
 from execution.latch import kill_switch
 from services.ledger import Ledger
@@ -64,6 +67,8 @@ async def test_a_stage_that_passes_is_completed_and_leaves_its_checks_as_artifac
     assert "compatibility at bitflyer: passed" in verdict.data and "**compatibility**" in verdict.data
     (table,) = (await artifacts("compatibility-bitflyer-checks"))[-1:]
     assert all(check.name in str(table.data) for check in report.checks)
+    (progress,) = (await artifacts("compatibility-bitflyer-progress"))[-1:]
+    assert float(progress.data) == 100 and progress.description == "passed"
 
 
 async def test_a_stage_that_fails_is_failed_in_prefect_with_what_failed(
@@ -87,7 +92,7 @@ async def test_a_cycle_is_one_run_with_at_most_six_tasks(market: Market, home: A
     from flows.trading_cycle import trading_cycle
 
     market("bitbank")
-    certify(home, "bitbank")
+    certify(home, "bitbank", files=[DEMO_FILE])
     report = await trading_cycle("bitbank", "a cycle of a test")
     assert report.ok and report.rung == "ramp_100"
     run = await last_run("bitbank a cycle of a test")
@@ -103,7 +108,7 @@ async def test_a_cycle_that_fails_is_on_record_and_raises(market: Market, home: 
     from flows.trading_cycle import trading_cycle
 
     venue = market("bitbank", clock="wall")
-    certify(home, "bitbank")
+    certify(home, "bitbank", files=[DEMO_FILE])
     from tasks.session import trading
 
     async with trading("bitbank"):
@@ -145,3 +150,32 @@ async def test_an_emergency_stop_that_reaches_no_venue_has_failed(market: Market
         await emergency_stop("bitflyer")
     assert (await last_run("emergency_stop bitflyer")).state.is_failed()
     assert "NOT CLEAN" in (await artifacts("emergency-stop-verdict"))[-1].data
+
+
+async def test_a_run_that_begins_an_hour_late_ends_as_stale_and_asks_the_venue_nothing(home: Any) -> None:
+    from flows.compatibility import compatibility
+
+    async with get_client() as client:
+        due = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(hours=1))
+        run = await client.create_flow_run(compatibility, parameters={"exchange": "bybit"}, state=due)
+    # No venue runs here: a run that is not stale would fail.
+    state = await run_flow(compatibility, flow_run=run, parameters={"exchange": "bybit"}, return_type="state")
+    assert state.is_cancelled() and state.name == "Stale" and "nothing was done" in state.message
+    assert (await last_run("compatibility bybit")).state.name == "Stale"
+
+
+async def test_the_report_of_a_day_is_a_verdict_with_tables_and_pictures(market: Market, home: Any) -> None:
+    from flows.day_report import day_report
+    from tasks.session import trading
+
+    market("bitbank", clock="wall")
+    certify(home, "bitbank")
+    from flows.trading_cycle import trading_cycle
+
+    async with trading("bitbank"):
+        await trading_cycle("bitbank", "a cycle of today")
+    assert await day_report("bitbank", "today") == {"bitbank": "1 cycles, none failed, none missed"}
+    assert "cycles / failed / missed | 1 / 0 / 0" in (await artifacts("day-bitbank"))[-1].data
+    for picture in ("equity", "drawdown", "price", "latency", "errors"):
+        (shown,) = (await artifacts(f"day-bitbank-{picture}"))[-1:]
+        assert shown.type == "image" and shown.data.startswith("data:image/svg+xml;base64,")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.ledger import Lease, Ledger
+from trading.certificates import ADOPTED
 from trading.instruments import Side
 from trading.orders import Event, Fill, OrderIntent, OrderType, TimeInForce
 
@@ -54,7 +55,8 @@ def fill(number: int = 1, **changes: Any) -> Fill:
 
 
 def write(ledger: Ledger, lease: Lease, wanted: OrderIntent, known_ids: frozenset[str] = frozenset()) -> None:
-    ledger.write_intent(wanted, lease, rung="paper", cycle_id="cycle-1", known_ids=known_ids, now=NOW)
+    # adopted: needs no certificate, which is not what these tests are about
+    ledger.write_intent(wanted, lease, rung=ADOPTED, cycle_id="cycle-1", known_ids=known_ids, now=NOW)
 
 
 def resting(ledger: Ledger, lease: Lease, number: int = 1, **changes: Any) -> OrderIntent:

@@ -85,10 +85,22 @@ def test_cycles_are_listed_newest_first(ledger: Ledger) -> None:
     assert ledger.cycles("bybit") == ()
 
 
-def test_a_repeated_cycle_replaces_its_report(ledger: Ledger) -> None:
+def test_a_repeated_cycle_counts_once_and_mends_nothing(ledger: Ledger) -> None:
     ledger.record_cycle(cycle(1, ok=False))
     ledger.record_cycle(cycle(1, report={"target": "1"}))
-    assert ledger.cycles(ACCOUNT) == (cycle(1, report={"target": "1"}),)
+    assert ledger.cycles(ACCOUNT) == (cycle(1, ok=False),)
+    tally = ledger.tally_cycles(ACCOUNT, SYMBOL, since=NOW)
+    assert (tally.cycles, tally.failed) == (1, 1)
+    assert ledger.verify_chain() is None
+
+
+def test_a_cycle_from_before_the_newest_one_counts_only_where_it_is_bad_news(ledger: Ledger) -> None:
+    ledger.record_cycle(cycle(1, started_at=LATER))
+    ledger.record_cycle(cycle(2, started_at=NOW))  # the clock went back
+    ledger.record_cycle(cycle(3, started_at=LATER, ok=False))
+    tally = ledger.tally_cycles(ACCOUNT, SYMBOL, since=NOW)
+    assert (tally.cycles, tally.failed) == (1, 1)
+    assert ledger.tally_cycles(ACCOUNT, SYMBOL, since=LATER + timedelta(seconds=1)).cycles == 0
 
 
 def test_amounts_and_times_in_a_report_are_kept_as_text(ledger: Ledger) -> None:

@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import create_engine, text
 
-from services.ledger import Lease, Ledger, RungRecord
+from services.ledger import CycleRecord, Lease, Ledger, RungRecord
 from tests.services.samples import ACCOUNT, NOW, SYMBOL, client_id, fill, intent, resting, write
 from trading.orders import Event
 
 
 @pytest.fixture
 def written(ledger: Ledger, lease: Lease) -> Ledger:
-    """Two orders, one of them filled, and a certificate: eight events."""
+    """Two orders, one of them filled, a certificate, a cycle and a worth: ten events."""
     resting(ledger, lease, 1)  # events 1 to 3
     ledger.record_fills(ACCOUNT, [fill(1)], NOW)  # 4
     ledger.record(ACCOUNT, client_id(1), Event.SEEN_PARTIAL, NOW, filled=Decimal("0.01"))  # 5
@@ -24,6 +24,9 @@ def written(ledger: Ledger, lease: Lease) -> Ledger:
     )
     ledger.issue_rung(certificate)  # 7
     ledger.latch(ACCOUNT, "drawdown", "risk", NOW)  # 8
+    cycle = CycleRecord("c1", ACCOUNT, SYMBOL, "minimal", NOW, NOW, False, None, {"breach": "drawdown", "p95": 12.5})
+    ledger.record_cycle(cycle)  # 9
+    ledger.record_equity(ACCOUNT, "JPY", Decimal("5000000.5"), NOW)  # 10
     return ledger
 
 
@@ -56,14 +59,14 @@ def test_an_empty_ledger_is_proved(ledger: Ledger) -> None:
         ("UPDATE events SET previous_hash = hash WHERE seq = 5", "event 5 .* does not follow"),
         ("DELETE FROM events WHERE seq = 3", "event 3 is missing"),
         ("DELETE FROM events WHERE seq = 1", "event 1 is missing"),
-        ("DELETE FROM events WHERE seq = 8", "event 8 is missing"),
+        ("DELETE FROM events WHERE seq = 10", "event 10 is missing"),
         ("DELETE FROM events", "event 1 is missing"),
         (
-            "INSERT INTO events SELECT 9, at, account, subject, kind, detail, hash, hash FROM events WHERE seq = 8",
-            "event 9 .* was changed",
+            "INSERT INTO events SELECT 11, at, account, subject, kind, detail, hash, hash FROM events WHERE seq = 10",
+            "event 11 .* was changed",
         ),
         ("DELETE FROM chain_head", "head of the event chain is missing"),
-        ("UPDATE chain_head SET seq = 7", "event 8 was added"),
+        ("UPDATE chain_head SET seq = 9", "event 10 was added"),
     ],
 )
 def test_an_edited_deleted_or_inserted_event_is_found(written: Ledger, ledger_url: str, edit: str, said: str) -> None:
@@ -94,6 +97,18 @@ def test_an_edited_deleted_or_inserted_event_is_found(written: Ledger, ledger_ur
         ("DELETE FROM fills", "fill BTC/JPY t1 of bitbank is missing"),
         ("UPDATE rungs SET max_quantity = '10'", "rung BTC/JPY of bitbank is not what was written"),
         ("DELETE FROM rungs", "rung BTC/JPY of bitbank is missing"),
+        ('UPDATE rungs SET fingerprint = \'{"code":"mine"}\'', "rung BTC/JPY of bitbank is not what was written"),
+        ("UPDATE rungs SET fingerprint = NULL", "rung BTC/JPY of bitbank is not what was written"),
+        ("UPDATE rungs SET max_orders_per_day = 1000", "rung BTC/JPY of bitbank is not what was written"),
+        ("UPDATE cycles SET ok = true", "cycle c1 of bitbank is not what was written"),
+        ("UPDATE cycles SET counted = false", "cycle c1 of bitbank is not what was written"),
+        ("UPDATE cycles SET started_at = '2026-11-22 02:00:00'", "cycle c1 of bitbank is not what was written"),
+        ("UPDATE cycles SET report = replace(report, 'drawdown', '')", "cycle c1 of bitbank is not what was written"),
+        ("UPDATE cycles SET cycle_id = 'c2'", "cycle c1 of bitbank is not what was written"),
+        ("DELETE FROM cycles", "cycle c1 of bitbank is missing"),
+        ("UPDATE equity_points SET equity = '6000000'", "equity JPY of bitbank is not what was written"),
+        ("UPDATE equity_points SET peak = '1'", "equity JPY of bitbank is not what was written"),
+        ("DELETE FROM equity_points", "equity JPY of bitbank is missing"),
     ],
 )
 def test_a_row_that_differs_from_its_events_is_found(written: Ledger, ledger_url: str, edit: str, said: str) -> None:
@@ -112,6 +127,12 @@ def test_a_fill_that_nobody_recorded_is_found(written: Ledger, ledger_url: str) 
         f"INSERT INTO fills (fill_id, event_seq, {columns}) SELECT 'forged', 99, {columns} FROM fills",
     )
     assert written.verify_chain() == "a fill has no event (1 have)"
+
+
+def test_a_cycle_that_nobody_recorded_is_found(written: Ledger, ledger_url: str) -> None:
+    columns = "account, symbol, rung, started_at, finished_at, ok, report"
+    change(ledger_url, f"INSERT INTO cycles (cycle_id, {columns}) SELECT 'forged', {columns} FROM cycles")
+    assert written.verify_chain() == "a cycle has no event (1 have)"
 
 
 def test_a_chain_of_many_events_is_proved_and_its_last_link_counts(ledger: Ledger, ledger_url: str) -> None:

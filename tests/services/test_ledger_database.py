@@ -3,20 +3,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
 import services
 from config.errors import ConfigurationError
-from services.ledger import Lease, Ledger, LedgerUnavailable
-from services.ledger_tables import SCHEMA_VERSION, metadata
-from tests.services.samples import ACCOUNT, NOW, client_id, intent, resting, write
+from services.ledger import CycleRecord, Lease, Ledger, LedgerUnavailable, RungRecord
+from services.ledger_chain import append
+from services.ledger_tables import SCHEMA_VERSION, canonical_json, cycles, equity_points, metadata, rungs
+from tests.services.samples import ACCOUNT, NOW, SYMBOL, client_id, intent, resting, write
 from trading.orders import State
 
 
@@ -44,6 +48,38 @@ def test_the_migrations_lead_to_the_tables_that_the_code_uses(ledger: Ledger, le
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
     engine.dispose()
     assert differences == []
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_with_its_chain_whole(ledger: Ledger, ledger_url: str) -> None:
+    """Certificates of then name nothing that was examined; cycles and worths of then get their events."""
+    cycle = CycleRecord("c1", ACCOUNT, SYMBOL, "paper", NOW, NOW, True, None, {"error": "", "breach": ""})
+    certificate = RungRecord(ACCOUNT, SYMBOL, "paper", Decimal(1), {}, "hanako", NOW, NOW + timedelta(days=1))
+    ledger.close()
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        config = Config()
+        config.set_main_option("script_location", str(Path(str(services.__file__)).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        told = ("rung", "max_quantity", "evidence", "approved_by", "issued_at", "expires_at")
+        detail = canonical_json({name: getattr(certificate, name) for name in told})
+        seq = append(connection, ACCOUNT, NOW, [(SYMBOL, "rung", detail)])
+        old = {"account": ACCOUNT, "symbol": SYMBOL, "event_seq": seq, **{n: getattr(certificate, n) for n in told}}
+        connection.execute(insert(rungs).values(old))
+        row = {n: getattr(cycle, n) for n in ("cycle_id", "account", "symbol", "rung", "started_at", "finished_at")}
+        connection.execute(insert(cycles).values({**row, "ok": True, "report": dict(cycle.report)}))
+        worth = {"account": ACCOUNT, "quote": "JPY", "at": NOW, "equity": Decimal(5), "peak": Decimal(6)}
+        connection.execute(insert(equity_points).values(worth))
+    engine.dispose()
+    brought_up = Ledger(ledger_url)
+    assert brought_up.verify_chain() is None
+    assert brought_up.cycles(ACCOUNT) == (cycle,)
+    record = brought_up.rung(ACCOUNT, SYMBOL)
+    assert record is not None and record.fingerprint == {} and record.max_orders_per_day is None
+    assert brought_up.record_equity(ACCOUNT, "JPY", Decimal(1), NOW).peak == 6
+    brought_up.close()
 
 
 def test_a_ledger_that_is_up_to_date_opens_without_importing_alembic(ledger: Ledger, ledger_url: str) -> None:

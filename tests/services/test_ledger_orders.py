@@ -221,7 +221,9 @@ def test_fills_are_listed_oldest_first_and_since_a_time(ledger: Ledger) -> None:
 def test_orders_are_listed_newest_first_since_a_time_and_counted(ledger: Ledger, lease: Lease) -> None:
     write(ledger, lease, intent(1))
     later = NOW + timedelta(minutes=1)
-    ledger.write_intent(intent(2), lease, rung="minimal", cycle_id=None, known_ids=frozenset(), now=later)
+    ledger.write_intent(
+        intent(2, reduce_only=True), lease, rung="emergency_stop", cycle_id=None, known_ids=frozenset(), now=later
+    )
     assert [order.intent.client_order_id for order in ledger.orders(ACCOUNT, SYMBOL)] == [
         client_id(2),
         client_id(1),
@@ -229,7 +231,7 @@ def test_orders_are_listed_newest_first_since_a_time_and_counted(ledger: Ledger,
     assert [order.intent.client_order_id for order in ledger.orders(since=later)] == [client_id(2)]
     assert len(ledger.orders(limit=1)) == 1
     assert (ledger.count_orders(ACCOUNT, since=NOW), ledger.count_orders(ACCOUNT, since=later)) == (2, 1)
-    assert ledger.rung_of_order(ACCOUNT, client_id(2)) == "minimal"
+    assert ledger.rung_of_order(ACCOUNT, client_id(2)) == "emergency_stop"
 
 
 def test_known_ids_are_the_baseline_and_our_other_orders_but_not_the_order_itself(ledger: Ledger, lease: Lease) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
@@ -45,10 +45,12 @@ from tasks import session as sessions
 from tasks.books import close_books, note_failed_cycle
 from tasks.carry_out import carry_out, reconcile_account
 from tasks.decide import decide
+from tasks.fingerprint import running_fingerprint
 from tasks.market import read_market
 from tests.simulation.connection import Connection, Session
 from tests.simulation.life import Killed, LedgerAtOnce, Life, MortalClock, MortalLedger
 from tests.simulation.virtual_time import VirtualClock, VirtualLoop
+from trading.instruments import Instrument
 from trading.sizing import Target
 
 EXCHANGES: tuple[ExchangeName, ...] = ("bybit", "bitbank", "bitflyer", "okcoinjp")
@@ -172,16 +174,45 @@ def _venue(spec: VenueSpec, seed: int) -> Venue:
     return Venue(spec, VenueClock("stepped", _STARTS), secrets_for(spec, seed), _candles(spec.name, seed), seed=seed)
 
 
+@cache
+def _listed(exchange: ExchangeName, symbol: str, home: Path) -> Instrument:
+    """The instrument as our adapter reads it at a venue of the exchange, without dice: what a certificate is for."""
+    loop = VirtualLoop(_STARTS)
+    try:
+        asyncio.set_event_loop(loop)
+        wire_type = wire_class(exchange)
+        venue = _venue(wire_type.spec, 0)
+        connection = Connection(venue, wire_type(venue), "published", Random(0), lambda what: None)
+        connection.latency = False
+        client = _client(exchange, _settings(home, exchange, symbol, "taker"), venue, VirtualClock(loop))
+        client.client.session = Session(connection, Life("the examiner", Random(0), lambda what: None, 0.0))
+        return loop.run_until_complete(client.instrument(symbol))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _client(name: ExchangeName, settings: Settings, venue: Venue, clock: Any) -> Any:
+    """A client of ours that opens no socket; its session is still to be given."""
+    secrets = venue.secrets
+    keys = Credentials(Secret(secrets.api_key), Secret(secrets.api_secret), Secret(secrets.passphrase))
+    client: Any = create_exchange_client(name, settings=settings, credentials=keys, clock=clock)
+    client.client.own_session = False
+    client.client.ssl_context = False  # nothing is encrypted on no way
+    return client
+
+
 def run(seed: int, room: Room, exchange: ExchangeName | None = None) -> Outcome:
     """Run one schedule; the same seed and exchange give the same events."""
     logging.disable(logging.CRITICAL)
     exchange = exchange or EXCHANGES[seed % len(EXCHANGES)]
     room.clear()
+    listed = {symbol: _listed(exchange, symbol, room.home / "examined") for symbol in _SYMBOLS[exchange]}
     loop = VirtualLoop(_STARTS)
     loop.set_exception_handler(lambda _, context: None)  # tasks of a dead process end as they must
     try:
         asyncio.set_event_loop(loop)
-        schedule = _Schedule(seed, exchange, room, loop)
+        schedule = _Schedule(seed, exchange, room, loop, listed)
         loop.run_until_complete(schedule.play())
         return schedule.outcome
     finally:
@@ -194,11 +225,14 @@ def run(seed: int, room: Room, exchange: ExchangeName | None = None) -> Outcome:
 
 
 class _Schedule:
-    def __init__(self, seed: int, exchange: ExchangeName, room: Room, loop: VirtualLoop) -> None:
+    def __init__(
+        self, seed: int, exchange: ExchangeName, room: Room, loop: VirtualLoop, listed: dict[str, Instrument]
+    ) -> None:
         dice = self.dice = Random(f"{seed} {exchange}")
         self.name = exchange
         self.room = room
         self.symbol = dice.choice(_SYMBOLS[exchange])
+        self.listed = listed[self.symbol]
         self.outcome = Outcome(seed, exchange, self.symbol)
         self.loop = loop
         self.clock = VirtualClock(loop)
@@ -262,12 +296,9 @@ class _Schedule:
         return mortal  # type: ignore[no-any-return]
 
     def _client(self, life: Life, clock: MortalClock) -> Any:
-        secrets = self.venue.secrets
-        keys = Credentials(Secret(secrets.api_key), Secret(secrets.api_secret), Secret(secrets.passphrase))
-        client: Any = create_exchange_client(self.name, settings=self.settings, credentials=keys, clock=clock)
-        client.client.session, client.client.own_session = Session(self.connection, life), False
+        client = _client(self.name, self.settings, self.venue, clock)
+        client.client.session = Session(self.connection, life)
         self.clients.append(client)
-        client.client.ssl_context = False  # nothing is encrypted on no way
         send = client.place
 
         async def place(intent: Any) -> Any:
@@ -354,8 +385,9 @@ class _Schedule:
         now, account = self.clock.now(), self.settings.account(self.name)
         quantity = self.settings.exchanges[self.name].target_quantity
         expires = now + timedelta(days=300)
+        running = running_fingerprint(self.settings, self.name, "unknown", self.listed)
         self.room.ledger.issue_rung(
-            RungRecord(account, self.symbol, "ramp_100", quantity, {}, "simulation", now, expires)
+            RungRecord(account, self.symbol, "ramp_100", quantity, {}, "simulation", now, expires, asdict(running))
         )
 
     async def _trade(self) -> None:

@@ -1,7 +1,7 @@
 """The doorways to the order path: whose account, whose coins, whose orders and whose evidence a cycle goes by."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,16 +13,18 @@ import pytest
 from config.loader import load_settings
 from config.settings import Settings
 from execution.desk import Desk
+from execution.ladder import evidence_of
 from execution.paper import PaperExchange
 from execution.place import place
 from services.ledger import CycleRecord, Ledger, RungRecord
 from tasks import session as sessions
 from tasks.carry_out import reconcile_account
 from tasks.decide import account_standing, decide
-from tasks.ladder import _evidence, review_rung
+from tasks.ladder import place_of, review_rung
 from tasks.market import MarketView
 from tasks.minimal_order import try_minimal_order
 from tasks.session import TradingSession
+from tests.certificates import certify
 from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT, ScriptedVenue, SteppedClock, an_intent, instrument
 from trading.instruments import Side
 from trading.market import Candle, VenueStatus
@@ -65,7 +67,17 @@ class Room:
     def certify(self, rung: str, quantity: str = "0.01", days: int = 30) -> None:
         now = self.clock.now()
         self.ledger.issue_rung(
-            RungRecord(NAME, self.symbol, rung, Decimal(quantity), {}, "a test", now, now + timedelta(days=days))
+            RungRecord(
+                NAME,
+                self.symbol,
+                rung,
+                Decimal(quantity),
+                {},
+                "a test",
+                now,
+                now + timedelta(days=days),
+                asdict(self.here.running(instrument(self.symbol, NAME))),
+            )
         )
 
     async def market(self, candle_age: timedelta = timedelta(seconds=60)) -> MarketView:
@@ -86,7 +98,9 @@ class Room:
         await self.clock.sleep(60)
         self.venue.placing.append("fill")
         intent = an_intent(name, quantity=quantity, symbol=self.symbol)
-        await place(self.here.desk, Approved(intent, "ramp_100"), cycle_id=None, known_ids=frozenset())
+        record = self.ledger.rung(NAME, self.symbol)
+        assert record is not None
+        await place(self.here.desk, Approved(intent, record.rung), cycle_id=None, known_ids=frozenset())
 
     def cycle(self, number: int, *, account: str = NAME, **told: object) -> None:
         at = BEGIN + timedelta(seconds=number)
@@ -169,6 +183,7 @@ async def test_an_unknown_order_stays_in_sight_when_the_rung_falls_to_paper(room
 
 async def test_an_order_stays_in_sight_when_another_symbol_is_configured(room: Room) -> None:
     room.certify("minimal")
+    certify(room.ledger, NAME, PERPETUAL, room.clock.now())
     intent = an_intent("one", symbol=PERPETUAL)
     await place(room.here.desk, Approved(intent, "minimal"), cycle_id=None, known_ids=frozenset())
     assert room.venue.resting(PERPETUAL)
@@ -189,12 +204,13 @@ async def test_a_fall_to_paper_tells_what_is_left_in_the_account(room: Room) -> 
 
 async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
     await room.here.desk.exchange.balances()
+    room.certify("minimal")
     room.venue.placing.append("lost_ack")
     await place(room.here.desk, Approved(an_intent("one"), "minimal"), cycle_id=None, known_ids=frozenset())
     room.certify("paper")
     record = room.ledger.rung(NAME, SPOT)
     assert record is not None
-    assert _evidence(room.here, record, room.clock.now()).unresolved == 1
+    assert evidence_of(place_of(room.here), record, room.clock.now()).unresolved == 1
 
 
 @pytest.mark.parametrize("passed", ["compatibility", "read_only"])
@@ -216,7 +232,7 @@ async def test_a_persons_trades_are_no_evidence(room: Room) -> None:
     await reconcile_account.fn(NAME)
     record = room.ledger.rung(NAME, SPOT)
     assert record is not None
-    assert _evidence(room.here, record, room.clock.now()).fills == 1
+    assert evidence_of(place_of(room.here), record, room.clock.now()).fills == 1
 
 
 def test_the_evidence_of_many_cycles_is_what_each_of_them_told(room: Room) -> None:
@@ -229,7 +245,7 @@ def test_the_evidence_of_many_cycles_is_what_each_of_them_told(room: Room) -> No
     room.cycle(6, account=f"{NAME}:paper", breach="repeated_execution")
     record = room.ledger.rung(NAME, SPOT)
     assert record is not None
-    found = _evidence(room.here, record, room.clock.now())
+    found = evidence_of(place_of(room.here), record, room.clock.now())
     assert (found.cycles, found.failed_cycles, found.discrepancies) == (5, 3, 2)
     assert found.breaches == ("drawdown", "daily_loss")
 
@@ -240,6 +256,19 @@ async def test_books_of_another_account_decide_nothing(room: Room) -> None:
     room.certify("minimal")
     decision = await decide.fn(NAME, "c1", books, await room.market())
     assert decision.verdict is None and "rung changed" in decision.reason
+
+
+async def test_an_announced_maintenance_places_no_order(room: Room) -> None:
+    window = "{starts_at: 2026-01-05T09:00:00+09:00, ends_at: 2026-01-05T09:10:00+09:00, why: an upgrade}"
+    announced = load_settings(environ={}, overrides=[f"exchanges.{NAME}.maintenance=[{window}]"]).exchanges
+    room.here.settings = room.here.settings.model_copy(update={"exchanges": announced})
+    room.certify("ramp_100")
+    room.wanted = Decimal(1)
+    verdict = await decided(room)
+    assert isinstance(verdict, Refused)
+    assert (verdict.rule, verdict.observed) == ("venue_state", "an upgrade")
+    await room.clock.sleep(600)
+    assert isinstance(await decided(room, "c2"), Approved)
 
 
 async def test_candles_that_stand_still_place_no_order(room: Room) -> None:

@@ -23,7 +23,7 @@ from tests.trading.examples import (
 from trading.instruments import Kind, Side
 from trading.maintenance import maintenance_near
 from trading.orders import OrderType, State
-from trading.risk import RULES, Approved, RecentOrder, Refused, RiskFacts, assess
+from trading.risk import RULES, Approved, RecentOrder, Refused, RiskFacts, TradingState, assess, trading_state
 
 
 def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
@@ -283,6 +283,59 @@ def test_orders_that_never_executed_are_no_executions():
 def test_what_was_before_a_human_rearmed_is_forgiven():
     approved(facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(minutes=1)))
     refused_by("repeated_execution", facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(hours=1)))
+
+
+def test_the_certificates_own_bounds_hold_beside_the_limits():
+    assert FACTS.rung is not None
+    own = replace(FACTS.rung, max_orders_per_day=7, max_position=D("0.02"))
+    assert refused_by("orders_per_day", facts(rung=own, orders_today=7)).limit == "7"
+    assert refused_by("position", facts(rung=own, position_quantity=D("0.015"))).limit == "minimal: 0.02 BTC"
+    approved(facts(rung=own, orders_today=6, position_quantity=D("0.01")))
+
+
+def test_a_certificate_for_something_else_or_from_the_future_is_none():
+    assert FACTS.rung is not None
+    drift = replace(FACTS.rung, changed=("code", "key"))
+    assert refused_by("certificate", facts(rung=drift)).observed == "changed: code, key"
+    refused_by("certificate", facts(rung=replace(FACTS.rung, issued_at=NOON + timedelta(seconds=1))))
+
+
+def test_the_verdict_names_the_certificate_or_brings_the_checks_own_cap():
+    assert FACTS.rung is not None
+    assert approved(facts(rung=replace(FACTS.rung, number=7))).certificate == 7
+    assert approved(facts(rung=replace(FACTS.rung, number=7))).own_cap is None
+    assert approved().own_cap == FACTS.rung.max_quantity
+
+
+def test_what_an_account_may_do_is_one_of_three_states():
+    assert trading_state(FACTS, LIMITS) == (TradingState.ACTIVE, "")
+    assert trading_state(facts(daily_loss=D(50_000)), LIMITS)[0] is TradingState.REDUCE_ONLY
+    assert trading_state(facts(drawdown=D("0.1")), LIMITS) == (TradingState.REDUCE_ONLY, "drawdown 0.1 of 0.1")
+    halted = facts(kill_switch="stopped by hand", daily_loss=D(50_000))
+    assert trading_state(halted, LIMITS) == (TradingState.HALTED, "kill switch: stopped by hand")
+
+
+@given(
+    st.sampled_from([{}, {"daily_loss": D(50_000)}, {"drawdown": D("0.2")}, {"kill_switch": "x"}]),
+    st.sampled_from([D("-0.05"), D(0), D("0.05")]),
+    st.sampled_from(Side),
+)
+def test_what_goes_out_agrees_with_the_state(trouble: dict[str, Any], held: Any, side: Side):
+    assert FACTS.rung is not None
+    now = facts(
+        instrument=CFD,
+        rung=replace(FACTS.rung, symbol=CFD.symbol),
+        collateral=D(10**9),
+        position_quantity=held,
+        **trouble,
+    )
+    intent = an_intent(symbol=CFD.symbol, side=side, quantity=D("0.01"))
+    state, _ = trading_state(now, LIMITS)
+    out = isinstance(assess(intent, now, LIMITS), Approved)
+    if state is TradingState.HALTED:
+        assert not out
+    if state is TradingState.REDUCE_ONLY:
+        assert out == (held * side.sign < 0)
 
 
 def test_only_the_repeated_execution_latches():

@@ -7,28 +7,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trading.examples import ALL, BITBANK, BITFLYER, BYBIT, D
+from trading.certificates import PARTS
 from trading.instruments import Instrument
 from trading.stages import (
     CHECKS,
+    COVERED_BY,
     Demote,
     Evidence,
+    Halt,
     Hold,
     Promote,
     RungThresholds,
     TargetTooSmall,
     Thresholds,
+    Verdict,
     cap_for,
     judge,
+    rung_in_force,
     rungs,
 )
 
-NEEDED = RungThresholds(min_seconds=3600, min_cycles=10, min_fills=3, max_error_rate=D("0.1"))
+NEEDED = RungThresholds(
+    min_seconds=3600,
+    min_cycles=10,
+    min_fills=3,
+    max_error_rate=D("0.1"),
+    max_latency_p95_ms=500,
+    max_slippage=D("0.001"),
+    max_drawdown=D("0.05"),
+    max_warnings=1,
+)
 THRESHOLDS = Thresholds(paper=NEEDED, minimal=NEEDED, ramp=NEEDED)
 LADDER = rungs(THRESHOLDS.ramp_steps)
 ENOUGH = Evidence(passed=True, seconds=3600, cycles=10, failed_cycles=1, fills=3, approved_by="Aoki")
 
 
-def judged(rung: str, **changes: object) -> Promote | Hold | Demote:
+def judged(rung: str, **changes: object) -> Verdict:
     return judge(rung, replace(ENOUGH, **changes), THRESHOLDS)  # type: ignore[arg-type]
 
 
@@ -88,11 +102,81 @@ def test_books_that_do_not_add_up_stop_real_money(trouble: dict[str, object]):
     assert isinstance(judged("paper", **trouble), Hold)
 
 
-@pytest.mark.parametrize("drift", [{"fingerprint_matches": False}, {"expired": True}])
+@pytest.mark.parametrize(
+    "drift",
+    [{"expired": True}, *({"changed": (part,)} for part in ("instrument", "ccxt", "code", "adapter", "key", "?"))],
+)
 def test_what_was_not_examined_starts_anew(drift: dict[str, object]):
     for rung in LADDER[1:]:
         verdict = judged(rung, **drift)
         assert isinstance(verdict, Demote) and verdict.to == "compatibility"
+    assert isinstance(judged("compatibility", **drift), Hold)
+
+
+@pytest.mark.parametrize("part", ["strategy", "limits"])
+def test_another_strategy_or_limit_goes_back_to_paper_and_begins_there_anew(part: str):
+    for rung in LADDER[3:]:
+        assert judged(rung, changed=(part,)) == Demote("paper", (f"changed since it was examined: {part}",))
+    for rung in CHECKS:  # they do not look at it
+        assert isinstance(judged(rung, changed=(part,)), Promote)
+
+
+def test_the_lowest_rung_that_covers_a_change_counts():
+    verdict = judged("ramp_100", changed=("limits", "code"))
+    assert verdict == Demote("compatibility", ("changed since it was examined: limits, code",))
+
+
+def test_every_part_of_the_fingerprint_has_a_rung_that_looks_at_it():
+    assert set(COVERED_BY) == set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, "ramp_50"),
+        ({"changed": ("strategy",)}, "paper"),
+        ({"changed": ("strategy", "key")}, None),
+        ({"expired": True}, None),
+        ({"before_issue": True}, None),
+    ],
+)
+def test_what_still_stands_after_a_change(state: dict[str, object], expected: str | None):
+    assert rung_in_force("ramp_50", replace(ENOUGH, **state), LADDER) == expected  # type: ignore[arg-type]
+
+
+def test_an_edited_ledger_halts_and_is_named():
+    for rung in LADDER:
+        verdict = judged(rung, ledger_fault="rung BTC/JPY of bitbank is not what was written")
+        assert isinstance(verdict, Halt) and "rung BTC/JPY" in verdict.reasons[0]
+        assert LADDER.index(verdict.to) <= LADDER.index("paper")
+
+
+def test_a_clock_before_the_certificate_proves_nothing():
+    assert judged("minimal", before_issue=True) == Hold(("the clock is before the certificate's own time",))
+
+
+@pytest.mark.parametrize(
+    ("worse", "said"),
+    [
+        ({"latency_p95_ms": 501.0}, "p95 latency 501 of at most 500 ms"),
+        ({"slippage": D("0.0011")}, "slippage 0.11 % of at most 0.1 %"),
+        ({"warnings": 2}, "2 warnings of at most 1"),
+    ],
+)
+def test_what_went_worse_than_allowed_holds_the_rung(worse: dict[str, object], said: str):
+    assert judged("minimal", **worse) == Hold((said,))
+
+
+def test_what_went_as_well_as_allowed_goes_up():
+    met = {"latency_p95_ms": 500.0, "slippage": D("0.001"), "warnings": 1, "drawdown": D("0.05")}
+    assert isinstance(judged("minimal", **met), Promote)
+    assert isinstance(judged("minimal", latency_p95_ms=None, slippage=None), Promote)
+
+
+def test_a_deep_drawdown_on_the_rung_takes_it_down_one_rung_but_not_below_paper():
+    fallen = judged("ramp_25", drawdown=D("0.051"))
+    assert fallen == Demote("minimal", ("drawdown 5.1 % of at most 5 %",))
+    assert judged("paper", drawdown=D("0.051")) == Hold(("drawdown 5.1 % of at most 5 %",))
 
 
 def test_the_deepest_fall_counts_and_every_reason_is_told():
@@ -119,8 +203,14 @@ def test_an_unknown_rung_is_an_error():
         unresolved=st.integers(0, 2),
         discrepancies=st.integers(0, 2),
         breaches=st.lists(st.just("daily_loss"), max_size=2).map(tuple),
-        fingerprint_matches=st.booleans(),
+        latency_p95_ms=st.sampled_from([None, 100.0, 900.0]),
+        slippage=st.sampled_from([None, D("-0.001"), D("0.01")]),
+        drawdown=st.sampled_from([D(0), D("0.2")]),
+        warnings=st.integers(0, 2),
+        changed=st.lists(st.sampled_from(PARTS), max_size=2).map(tuple),
         expired=st.booleans(),
+        before_issue=st.booleans(),
+        ledger_fault=st.sampled_from([None, "a row"]),
         approval_needed=st.booleans(),
         approved_by=st.sampled_from([None, "Aoki"]),
     ),
@@ -131,12 +221,16 @@ def test_up_is_one_rung_with_clean_books_and_down_is_always_down(rung: str, evid
     assert isinstance(verdict, Hold) or verdict.reasons
     if isinstance(verdict, Promote):
         assert LADDER.index(verdict.to) == place + 1
-        assert evidence.fingerprint_matches or rung == "compatibility"
+        assert rung_in_force(rung, evidence, LADDER) == rung and evidence.ledger_fault is None
         if rung not in CHECKS:
-            assert not (evidence.unresolved or evidence.discrepancies or evidence.breaches or evidence.expired)
+            assert not (evidence.unresolved or evidence.discrepancies or evidence.breaches)
+            assert evidence.drawdown <= D("0.05") and evidence.warnings <= 1
+            assert evidence.latency_p95_ms in (None, 100.0) and evidence.slippage in (None, D("-0.001"))
             assert evidence.approved_by or not evidence.approval_needed
     if isinstance(verdict, Demote):
-        assert LADDER.index(verdict.to) < place
+        assert LADDER.index(verdict.to) < place or (verdict.to == rung and evidence.changed)
+    if isinstance(verdict, Halt):
+        assert LADDER.index(verdict.to) <= place
 
 
 PRICE = D(10_000_000)

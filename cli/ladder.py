@@ -1,0 +1,139 @@
+"""`crypto-bot ladder`, `approve`, `demote`: what a rung has shown, and a person's part in it. Needs no Prefect."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import datetime
+
+from cli.output import print_json, print_table, say
+from config.credentials import credentials_from_environment
+from config.errors import ConfigurationError
+from config.loader import load_settings
+from config.secret import Secret
+from config.settings import EXCHANGES, Endpoint, ExchangeName, Settings
+from execution.ladder import NothingToApprove, Place, answer_proposal, demote, evidence_of, propose, sentences
+from execution.ladder import thresholds_from as rules_of
+from execution.latch import kill_switch
+from services.ledger import Ledger
+from trading.approval import Answer
+from trading.stages import Hold, judge
+
+APPROVAL_SECRET = "CRYPTO_BOT_APPROVAL_SECRET"
+
+
+@contextlib.contextmanager
+def _place(exchange: ExchangeName) -> Iterator[tuple[Place, datetime]]:
+    """The exchange on its ladder, and its time now: market time where its simulated venue runs, else the wall."""
+    from execution.connect import resolve
+    from services.clock import Clock, WallClock
+
+    settings = load_settings()
+    clock: Clock = WallClock()
+    if settings.exchanges[exchange].endpoint is Endpoint.SIMULATED:
+        with contextlib.suppress(ConfigurationError):  # it is not running: its time is the wall's
+            _, _, clock = asyncio.run(resolve(exchange, settings))
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        yield _on_ladder(settings, exchange, ledger), clock.now()
+
+
+def _on_ladder(settings: Settings, exchange: ExchangeName, ledger: Ledger) -> Place:
+    from tasks.fingerprint import running_fingerprint
+
+    return Place(settings, exchange, ledger, running_fingerprint(settings, exchange, _key_id(settings, exchange), None))
+
+
+def _key_id(settings: Settings, exchange: ExchangeName) -> str:
+    """Which key the environment or the running venue gives; "" where there is none, which is judged by who trades."""
+    from services.simulated import find_venue
+    from tasks.fingerprint import key_id
+
+    endpoint, base_url = settings.exchanges[exchange].endpoint, settings.exchanges[exchange].base_url
+    if endpoint is Endpoint.SIMULATED and base_url is None:
+        venue = find_venue(settings.home, exchange)
+        return key_id(Secret(venue.api_key)) if venue is not None else ""
+    try:
+        return key_id(credentials_from_environment(exchange, endpoint, os.environ).api_key)
+    except ConfigurationError:
+        return ""
+
+
+def show_ladder(*, as_json: bool) -> None:
+    """Print each exchange's rung, what it has shown of what is needed, what blocks it, and until when it holds."""
+    rows = []
+    for exchange in EXCHANGES:
+        with _place(exchange) as (place, now):
+            rows.append(_row(place, now))
+    if as_json:
+        print_json({row["exchange"]: row for row in rows})
+        return
+    shown = ("symbol", "rung", "next", "max_quantity", "max_orders_per_day", "expires_at", "approved_by", "kill_switch")
+    told = [(name.replace("_", " "), *(row[name] for row in rows)) for name in shown]
+    for name in ("evidence", "blocks"):
+        told.append((name, *("\n".join(row[name]) for row in rows)))  # type: ignore[arg-type]
+    print_table("ladder", ("", *(str(row["exchange"]) for row in rows)), told, "")
+
+
+def _row(place: Place, now: datetime) -> dict[str, object]:
+    record, latch = place.record(), kill_switch(place.settings.home, place.ledger, place.account)
+    row: dict[str, object] = {
+        "exchange": place.exchange,
+        "symbol": place.symbol,
+        "rung": record.rung if record else None,
+        "next": place.next_rung(record.rung) if record else place.ladder[0],
+        "max_quantity": record.max_quantity if record else None,
+        "max_orders_per_day": record.max_orders_per_day if record else None,
+        "issued_at": record.issued_at if record else None,
+        "expires_at": record.expires_at if record else None,
+        "approved_by": record.approved_by if record else None,
+        "kill_switch": f"{latch.reason} (by {latch.by})" if latch else None,
+        "evidence": (),
+        "blocks": (f"run `crypto-bot check {place.exchange} --orders`",),
+        "fingerprint": record.fingerprint if record else {},
+    }
+    if record is not None:
+        evidence, rules = evidence_of(place, record, now), rules_of(place.settings)
+        verdict = judge(record.rung, evidence, rules)
+        row["evidence"] = sentences(record.rung, evidence, rules)
+        row["blocks"] = verdict.reasons if isinstance(verdict, Hold) else (_due(verdict.to, verdict.reasons),)
+    return row
+
+
+def _due(to: str, reasons: tuple[str, ...]) -> str:
+    return f"the next review goes to {to}: {'; '.join(reasons)}"
+
+
+def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, code: str) -> int:
+    """Show the evidence for the next rung; with phrase and code, approve it. Exit status 0 when it is approved."""
+    with _place(exchange) as (place, now):
+        try:
+            proposal = propose(place, now)
+        except NothingToApprove as nothing:
+            say(str(nothing))
+            return 1
+        say(f"{exchange} {proposal.symbol}: {proposal.rung} → {proposal.to}")
+        for sentence in proposal.shown:
+            say(f"  {sentence}")
+        if not phrase or not code:
+            say(f"proposal {proposal.number}, digest {proposal.digest}")
+            say(f'to approve: --phrase "{proposal.phrase}" --code CODE, where CODE is the beginning (10 characters) of')
+            say(f'  printf %s {proposal.digest} | openssl dgst -sha256 -hmac "${APPROVAL_SECRET}"')
+            return 1
+        secret = Secret(os.environ.get(APPROVAL_SECRET, ""))
+        answer = Answer(by, reason, phrase, code)
+        refused = answer_proposal(place, proposal, answer, secret=secret.reveal(), via="crypto-bot approve", now=now)
+    if refused is not None:
+        say(f"[red]refused:[/] {refused}")
+        return 1
+    say(f"{exchange}: {proposal.to} approved by {by}; the next review of the rung goes up if the evidence still stands")
+    return 0
+
+
+def run_demote(exchange: ExchangeName, *, to: str | None, by: str, reason: str) -> int:
+    """Take the rung down in a person's name; it holds from the next order on."""
+    if not by.strip() or not reason.strip():
+        raise ConfigurationError("demote: --by and --reason must not be empty")
+    with _place(exchange) as (place, now):
+        record = demote(place, to, by, reason, now)
+    say(f"{exchange}: now on {record.rung}, says {by}; the next order is held to it")
+    return 0

@@ -1,0 +1,99 @@
+"""ladder, approve and demote, as a person runs them; Prefect is not there."""
+
+import contextlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from config.loader import load_settings
+from config.settings import EXCHANGES
+from execution.ladder import Place, issue
+from services.ledger import Ledger
+from tasks.fingerprint import running_fingerprint
+from tests.cli.command import Command
+from trading.approval import approval_code
+from trading.certificates import PARTS
+
+SECRET = "a secret of a test, long enough"
+BY = ("--by", "Aoki", "--reason", "quiet days")
+NEEDS_A_PERSON = {
+    "CRYPTO_BOT__LADDER__SIMULATED_APPROVES_ITSELF": "false",
+    "CRYPTO_BOT__LADDER__PAPER__MIN_CYCLES": "0",
+    "CRYPTO_BOT__LADDER__PAPER__MIN_FILLS": "0",
+    "CRYPTO_BOT__LADDER__PAPER__MIN_SECONDS": "0",
+}
+
+
+@pytest.fixture
+def climbed(command: Command) -> Command:
+    """bitbank on minimal after paper, bybit on paper with nothing left to show."""
+    settings = load_settings((), [f"home={command.home}"], {})
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        for exchange, *rungs in (("bitbank", "paper", "minimal"), ("bybit", "paper")):
+            running = running_fingerprint(settings, exchange, "a key", None)  # type: ignore[arg-type]
+            place = Place(settings, exchange, ledger, running)  # type: ignore[arg-type]
+            for rung in rungs:
+                issue(place, rung, Decimal("0.01"), {}, "a test", now)
+        assert set(asdict(running)) == set(PARTS)
+    return command
+
+
+def test_the_ladder_of_an_empty_home_says_where_to_begin(command: Command) -> None:
+    told = json.loads(command.run("ladder", "--json").stdout)
+    assert list(told) == list(EXCHANGES)
+    assert told["okcoinjp"]["rung"] is None and told["okcoinjp"]["next"] == "compatibility"
+    assert told["okcoinjp"]["blocks"] == ["run `crypto-bot check okcoinjp --orders`"]
+
+
+def test_the_ladder_shows_what_was_shown_what_blocks_and_until_when(climbed: Command) -> None:
+    told = json.loads(climbed.run("ladder", "--json").stdout)["bitbank"]
+    assert (told["rung"], told["next"], told["max_orders_per_day"]) == ("minimal", "ramp_25", 50)
+    assert "0 of 1000 cycles" in told["evidence"] and "0 of 1000 cycles" in told["blocks"]
+    assert told["expires_at"] > told["issued_at"]
+    shown = climbed.run("ladder")
+    assert shown.returncode == 0 and "ramp_25" in shown.stdout, shown.stderr
+
+
+def test_a_changed_limit_is_seen_in_the_ladder(climbed: Command) -> None:
+    env = {"CRYPTO_BOT__RISK__MAX_OPEN_ORDERS": "2"}
+    told = json.loads(climbed.run("ladder", "--json", env=env).stdout)["bitbank"]
+    assert told["blocks"] == ["the next review goes to paper: changed since it was examined: limits"]
+
+
+def test_nothing_is_approved_that_approves_itself_or_lacks_evidence(climbed: Command) -> None:
+    itself = climbed.run("approve", "bybit", *BY)
+    assert itself.returncode == 1 and "approves itself" in itself.stdout
+    missing = climbed.run("approve", "bitbank", *BY, env=NEEDS_A_PERSON)
+    assert missing.returncode == 1 and "0 of 1000 cycles" in missing.stdout
+    below = climbed.run("approve", "okj", *BY, env=NEEDS_A_PERSON)
+    assert below.returncode == 1 and "not on paper yet" in below.stdout
+
+
+def test_a_person_approves_with_phrase_and_code(climbed: Command) -> None:
+    asked = climbed.run("approve", "bybit", *BY, env=NEEDS_A_PERSON)
+    assert asked.returncode == 1 and "paper → minimal" in asked.stdout and "openssl" in asked.stdout
+    digest = asked.stdout.partition("digest ")[2].split()[0]
+    phrase, env = ("--phrase", "bybit BTC/USDT minimal"), {**NEEDS_A_PERSON, "CRYPTO_BOT_APPROVAL_SECRET": SECRET}
+    wrong = climbed.run("approve", "bybit", *BY, *phrase, "--code", "0123456789", env=env)
+    assert wrong.returncode == 1 and "the code is not the one" in wrong.stdout
+    code = approval_code(SECRET, digest)
+    no_secret = climbed.run("approve", "bybit", *BY, *phrase, "--code", code, env=NEEDS_A_PERSON)
+    assert no_secret.returncode == 1 and "no approval secret" in no_secret.stdout
+    done = climbed.run("approve", "bybit", *BY, *phrase, "--code", code, env=env)
+    assert done.returncode == 0 and "minimal approved by Aoki" in done.stdout
+    blocks = json.loads(climbed.run("ladder", "--json", env=NEEDS_A_PERSON).stdout)["bybit"]["blocks"]
+    assert blocks[0].startswith("the next review goes to minimal") and "approved by Aoki" in blocks[0]
+
+
+def test_a_person_takes_a_rung_down(climbed: Command) -> None:
+    done = climbed.run("demote", "bitbank", *BY)
+    assert done.returncode == 0 and "now on paper, says Aoki" in done.stdout, done.stderr
+    assert json.loads(climbed.run("status", "--json").stdout)["bitbank"]["rung"] == "paper"
+    up = climbed.run("demote", "bitbank", *BY, "--to", "ramp_25")
+    assert up.returncode == 2 and "is on paper; write one of" in up.stderr
+    nobody = climbed.run("demote", "bitbank", "--by", " ", "--reason", "x")
+    assert nobody.returncode == 2 and "must not be empty" in nobody.stderr

@@ -1,0 +1,137 @@
+"""What dies starts again; what dies again and again is given up."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from cli.supervisor import MOST_DEATHS, Child, Process, Supervisor
+from tests.cli.command import until
+
+
+@dataclass
+class Time:
+    """A clock that a test moves."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def sleeper() -> Process:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def look_until(supervisor: Supervisor, child: Child, condition: Callable[[], bool], what: str) -> None:
+    def looked() -> bool:
+        supervisor.look_after(child)
+        return condition()
+
+    until(looked, what)
+
+
+def kill(child: Child) -> None:
+    assert child.process is not None
+    child.process.kill()
+    child.process.wait()
+
+
+def test_a_process_that_died_is_cleared_up_after_before_it_starts_again(time: Time) -> None:
+    said: list[str] = []
+    order: list[str] = []
+
+    def start() -> Process:
+        order.append("start")
+        return sleeper()
+
+    supervisor = Supervisor(said.append, time)
+    child = Child("it", start, clear_up=lambda: order.append("clear up"))
+    supervisor.add(child)
+    try:
+        kill(child)
+        look_until(supervisor, child, lambda: child.is_running, "a new start")
+        assert order == ["start", "clear up", "start"]
+        assert any("ended with status -9" in each for each in said)
+    finally:
+        kill(child)
+
+
+def test_a_second_death_soon_after_waits_before_the_next_start(time: Time) -> None:
+    supervisor = Supervisor(lambda told: None, time)
+    child = Child("it", sleeper)
+    supervisor.add(child)
+    try:
+        kill(child)
+        look_until(supervisor, child, lambda: child.is_running, "the first restart, at once")
+        kill(child)
+        look_until(supervisor, child, lambda: child.clearing is None and child.process is None, "the burial")
+        supervisor.look_after(child)
+        assert not child.is_running
+        time.now += 2
+        look_until(supervisor, child, lambda: child.is_running, "the second restart")
+    finally:
+        kill(child)
+
+
+def test_what_dies_again_and_again_is_given_up(time: Time) -> None:
+    given_up = threading.Event()
+    supervisor = Supervisor(lambda told: None, time)
+    child = Child("it", sleeper, give_up=given_up.set)
+    supervisor.add(child)
+    for death in range(MOST_DEATHS):
+        assert child.is_running, death
+        kill(child)
+        look_until(supervisor, child, lambda: child.process is None, "the burial")
+        time.now += 40
+        look_until(supervisor, child, lambda: child.is_running or child.given_up, "a restart or the end")
+    assert given_up.wait(10)
+    supervisor.look_after(child)
+    assert not child.is_running
+
+
+def test_what_may_not_start_waits_and_says_why_once(time: Time) -> None:
+    said: list[str] = []
+    held = ["latched"]
+    supervisor = Supervisor(said.append, time)
+    child = Child("it", sleeper, may_start=lambda: held[0])
+    supervisor.add(child)
+    supervisor.look_after(child)
+    assert child.process is None and said == ["it waits: latched"]
+    held[0] = ""
+    supervisor.look_after(child)
+    assert child.is_running
+    kill(child)
+
+
+def test_what_lives_and_does_nothing_is_killed(time: Time) -> None:
+    supervisor = Supervisor(lambda told: None, time)
+    child = Child("it", sleeper, is_silent=lambda: True)
+    supervisor.add(child)
+    process = child.process
+    assert process is not None
+    supervisor.look_after(child)
+    assert process.wait(10) == -9
+
+
+def test_a_failure_of_clearing_up_is_told_and_stops_no_restart(time: Time) -> None:
+    said: list[str] = []
+
+    def fail() -> None:
+        raise OSError("no such venue")
+
+    supervisor = Supervisor(said.append, time)
+    child = Child("it", sleeper, clear_up=fail)
+    supervisor.add(child)
+    kill(child)
+    look_until(supervisor, child, lambda: child.is_running, "a new start")
+    assert any("no such venue" in each for each in said)
+    kill(child)
