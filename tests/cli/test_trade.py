@@ -124,7 +124,7 @@ def test_a_stop_while_the_trader_runs_lets_it_place_nothing_more(command: Comman
 
 
 def test_a_venue_in_maintenance_at_the_start_is_waited_for(command: Command, trader: Callable[..., str]) -> None:
-    url = trader("bitbank", "stepped")
+    url = trader("bitbank", "stepped", *RESTING)
     control(url, "faults", name="maintenance")
     process = command.start("trade", "bitbank", *RESTING)
     until(lambda: "cannot begin yet" in command.said(process), "the trader waiting")

@@ -28,6 +28,7 @@ from execution.place import PlacementHeld, place, write_intent
 from execution.reconcile import Reconciliation, reconcile
 from execution.settle import settle
 from services.ledger import Ledger
+from tests.certificates import certify
 from tests.execution.venue import PERPETUAL, SPOT, ScriptedVenue, SteppedClock, an_intent
 from trading.instruments import Side
 from trading.orders import TERMINAL, Event, Order, OrderIntent, State, VenueOrder
@@ -132,6 +133,8 @@ class TraderAtVenue(RuleBasedStateMachine):
     def _desk(self) -> Desk:
         ledger = Ledger(f"sqlite:///{self.home / 'ledger.db'}")
         lease = ledger.take_lease(self.name, "search", self.clock.now(), 1e9)
+        if ledger.rung(self.name, self.symbol) is None:
+            certify(ledger, self.name, self.symbol, self.clock.now())
         return Desk(self.name, self.venue, ledger, self.clock, lease, self.settings, home=self.home)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

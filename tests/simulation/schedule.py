@@ -138,6 +138,7 @@ def a_room() -> Iterator[Room]:
     try:
         yield room
     finally:
+        sessions._traders.clear()  # or a later test of this process would be given the simulation's session
         room.close()
 
 
