@@ -79,7 +79,7 @@ class Session:
         """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs.
 
         Read every ten minutes, and at once when the wall clock has jumped. A venue that tells no time: how far the wall
-        has jumped since this session began, None where it has not.
+        has jumped since the session was opened, None where it has not.
         """
         wall, jumped = self.wall_watch.wall, self.wall_watch.jumped_seconds()
         asked_at = wall.now()
