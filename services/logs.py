@@ -36,6 +36,8 @@ _TOLD_ELSEWHERE = (
     "prefect.flow_engine",
     "prefect.task_engine",
     "prefect.events",  # one warning for each event while the API is away
+    "APILogWorker",  # at its end Prefect's client counts what it has yet to hand in
+    "EventsWorker",
 )
 
 
