@@ -11,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.strict import Strict
 from trading.money import amount
 
 ExchangeName = Literal["bybit", "bitbank", "bitflyer", "okcoinjp"]
@@ -27,20 +28,6 @@ def _money(value: object) -> Decimal:
 
 Money = Annotated[Decimal, BeforeValidator(_money)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$")]
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse `yes` where a number is wanted; pydantic would read it as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("must not be yes or no")
-        return value
 
 
 class Endpoint(StrEnum):
