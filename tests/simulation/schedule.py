@@ -8,25 +8,15 @@ is any, and one database is emptied and used again for schedule after schedule.
 
 import asyncio
 import logging
-import shutil
-import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from config.credentials import Credentials
-from config.loader import load_settings
-from config.secret import Secret
-from config.settings import ExchangeName, Settings
-from exchanges import create_exchange_client
+from config.settings import ExchangeName
 from exchanges.errors import VenueError
 from execution.audit import audit_books
 from execution.desk import Desk
@@ -35,12 +25,10 @@ from execution.reconcile import Reconciliation
 from execution.settle import settle
 from execution.stop import StopTarget, stop_all
 from services.ledger import LeaseLost, Ledger, LedgerUnavailable, RungRecord
-from simvenue.build import secrets_for, wire_class
-from simvenue.candles import CandleSource, GeneratedCandles
-from simvenue.clock import VenueClock
+from simvenue.build import wire_class
 from simvenue.control import truth
-from simvenue.values import OrderRequest, Rejection, VenueSpec
-from simvenue.venue import FAULT_NAMES, Venue
+from simvenue.values import Order, OrderRequest, Rejection
+from simvenue.venue import FAULT_NAMES
 from tasks import session as sessions
 from tasks.books import close_books, note_failed_cycle
 from tasks.carry_out import carry_out, reconcile_account
@@ -49,17 +37,11 @@ from tasks.fingerprint import running_fingerprint
 from tasks.market import read_market
 from tests.simulation.connection import Connection, Session
 from tests.simulation.life import Killed, LedgerAtOnce, Life, MortalClock, MortalLedger
+from tests.simulation.room import EXCHANGES, STARTS, SYMBOLS, Room, listed, new_client, new_venue, settings_of
 from tests.simulation.virtual_time import VirtualClock, VirtualLoop
 from trading.instruments import Instrument
 from trading.sizing import Target
 
-EXCHANGES: tuple[ExchangeName, ...] = ("bybit", "bitbank", "bitflyer", "okcoinjp")
-_SYMBOLS = {
-    "bybit": ("BTC/USDT", "BTC/USDT", "BTC/USDT:USDT"),
-    "bitbank": ("BTC/JPY",),
-    "bitflyer": ("BTC/JPY", "BTC/JPY", "BTC/JPY:JPY"),
-    "okcoinjp": ("BTC/JPY",),
-}
 # Faults of the venue itself, with values that leave it usable; drawn where the venue knows the name.
 _VENUE_FAULTS = {
     "late_visibility": ("2", "10"),
@@ -81,8 +63,6 @@ _VENUE_FAULTS = {
     "hang": ("60",),
 }
 _ACCOUNTABLE = frozenset({"unproved_order", "several_candidates"})  # what a halted symbol tells a human
-_STARTS = 1_767_571_200_000  # 2026-01-05 00:00 UTC, where a stepped venue begins
-
 _MARKETS = 7  # different ones; what happens in them differs with every seed
 
 _placing: ContextVar[str] = ContextVar("the intent that is being placed", default="")
@@ -104,116 +84,17 @@ class Outcome:
     halted: str = ""
 
 
-class Room:
-    """What schedules of one process share: a home and an open ledger, both as new at the start of each."""
-
-    def __init__(self) -> None:
-        memory = Path("/dev/shm")
-        self.home = Path(tempfile.mkdtemp(prefix="crypto-bot-simulation-", dir=memory if memory.is_dir() else None))
-        template = self.home / "template.db"
-        Ledger(f"sqlite:///{template}").close()
-        self._template = sqlite3.connect(template)
-        self.ledger = Ledger(f"sqlite:///{self.home / 'ledger.db'}")
-
-    def clear(self) -> None:
-        """Forget the schedule before."""
-        for name in ("budget", "latches", "locks"):
-            shutil.rmtree(self.home / name, ignore_errors=True)
-        connection = self.ledger._database._engine.raw_connection()
-        try:
-            self._template.backup(connection.driver_connection)  # type: ignore[arg-type]
-        finally:
-            connection.close()
-
-    def close(self) -> None:
-        self.ledger.close()
-        self._template.close()
-        shutil.rmtree(self.home, ignore_errors=True)
-
-
-@contextmanager
-def a_room() -> Iterator[Room]:
-    """A room for any number of schedules."""
-    room = Room()
-    try:
-        yield room
-    finally:
-        sessions._traders.clear()  # or a later test of this process would be given the simulation's session
-        room.close()
-
-
-@cache
-def _settings(home: Path, exchange: ExchangeName, symbol: str, style: str) -> Settings:
-    risk = {"repeated_execution_limit": 1000, "max_orders_per_day": 10_000, "max_drawdown": 1}
-    losses = [f"risk.max_daily_loss.{quote}=1000000" for quote in ("JPY", "USDT")]
-    return load_settings(
-        environ={},
-        overrides=[
-            f"home={home}",
-            f"exchanges.{exchange}.base_url=http://127.0.0.1:9",
-            f"exchanges.{exchange}.symbol={symbol}",
-            f"data.exchange={exchange}",
-            f"execution.order_style={style}",
-            "data.candles=5",
-            *[f"risk.{name}={value}" for name, value in risk.items()],
-            *losses,
-        ],
-    )
-
-
-@cache
-def _candles(exchange: str, seed: int) -> dict[str, CandleSource]:
-    """Bars are facts that nobody changes, and dear to make: schedules with the same market share them."""
-    spec = wire_class(exchange).spec
-    return {
-        pair.symbol: GeneratedCandles(pair, seed, _STARTS, quiet=False, daily_gap=spec.daily_gap) for pair in spec.pairs
-    }
-
-
-def _venue(spec: VenueSpec, seed: int) -> Venue:
-    """As simvenue.build.build_venue makes a stepped one."""
-    return Venue(spec, VenueClock("stepped", _STARTS), secrets_for(spec, seed), _candles(spec.name, seed), seed=seed)
-
-
-@cache
-def _listed(exchange: ExchangeName, symbol: str, home: Path) -> Instrument:
-    """The instrument as our adapter reads it at a venue of the exchange, without dice: what a certificate is for."""
-    loop = VirtualLoop(_STARTS)
-    try:
-        asyncio.set_event_loop(loop)
-        wire_type = wire_class(exchange)
-        venue = _venue(wire_type.spec, 0)
-        connection = Connection(venue, wire_type(venue), "published", Random(0), lambda what: None)
-        connection.latency = False
-        client = _client(exchange, _settings(home, exchange, symbol, "taker"), venue, VirtualClock(loop))
-        client.client.session = Session(connection, Life("the examiner", Random(0), lambda what: None, 0.0))
-        return loop.run_until_complete(client.instrument(symbol))
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-
-
-def _client(name: ExchangeName, settings: Settings, venue: Venue, clock: Any) -> Any:
-    """A client of ours that opens no socket; its session is still to be given."""
-    secrets = venue.secrets
-    keys = Credentials(Secret(secrets.api_key), Secret(secrets.api_secret), Secret(secrets.passphrase))
-    client: Any = create_exchange_client(name, settings=settings, credentials=keys, clock=clock)
-    client.client.own_session = False
-    client.client.ssl_context = False  # nothing is encrypted on no way
-    return client
-
-
 def run(seed: int, room: Room, exchange: ExchangeName | None = None) -> Outcome:
     """Run one schedule; the same seed and exchange give the same events."""
     logging.disable(logging.CRITICAL)
     exchange = exchange or EXCHANGES[seed % len(EXCHANGES)]
     room.clear()
-    listed = {symbol: _listed(exchange, symbol, room.home / "examined") for symbol in _SYMBOLS[exchange]}
-    loop = VirtualLoop(_STARTS)
+    instruments = {symbol: listed(exchange, symbol, room.home / "examined") for symbol in SYMBOLS[exchange]}
+    loop = VirtualLoop(STARTS)
     loop.set_exception_handler(lambda _, context: None)  # tasks of a dead process end as they must
     try:
         asyncio.set_event_loop(loop)
-        schedule = _Schedule(seed, exchange, room, loop, listed)
+        schedule = _Schedule(seed, exchange, room, loop, instruments)
         loop.run_until_complete(schedule.play())
         return schedule.outcome
     finally:
@@ -232,19 +113,20 @@ class _Schedule:
         dice = self.dice = Random(f"{seed} {exchange}")
         self.name = exchange
         self.room = room
-        self.symbol = dice.choice(_SYMBOLS[exchange])
+        self.symbol = dice.choice(SYMBOLS[exchange])
         self.listed = listed[self.symbol]
         self.outcome = Outcome(seed, exchange, self.symbol)
         self.loop = loop
         self.clock = VirtualClock(loop)
-        self.settings = _settings(room.home, exchange, self.symbol, dice.choice(("taker", "taker", "maker")))
+        self.settings = settings_of(room.home, exchange, self.symbol, dice.choice(("taker", "taker", "maker")))
         wire_type = wire_class(exchange)
-        self.venue = _venue(wire_type.spec, seed % _MARKETS)
+        self.venue = new_venue(wire_type.spec, seed % _MARKETS)
         wire = wire_type(self.venue)
         self.venue.order_id_maker, self.venue.fill_id_maker = wire.order_id, wire.fill_id
         loop.on_leap = self.venue.advance
         self.connection = Connection(self.venue, wire, "published", dice, self.tell)
         self.connection.on_handled = self._see_orders
+        self._note_whose_orders_are()
         self.connection.rate = dice.choice((0.0, 0.02, 0.05, 0.15))
         self.death_rate = dice.choice((0.0, 0.002, 0.01))
         self.trouble_rate = dice.choice((0.0, 0.0, 0.02))
@@ -256,6 +138,7 @@ class _Schedule:
         self.wanted = Decimal(0)
         self.lives = 0
         self.seen = 0
+        self.intent_of: dict[str, str] = {}  # by the venue's id of an order
         self.orders_of: dict[str, list[str]] = {}
         self.trader: asyncio.Task[None] | None = None
         self.clients: list[Any] = []
@@ -263,18 +146,29 @@ class _Schedule:
     # -- telling and judging
 
     def tell(self, what: str) -> None:
-        self.outcome.events.append(f"{(self.loop.now_ms - _STARTS) / 1000:10.3f} {what}")
+        self.outcome.events.append(f"{(self.loop.now_ms - STARTS) / 1000:10.3f} {what}")
 
     def violation(self, what: str) -> None:
         self.tell(f"VIOLATION {what}")
         self.outcome.violations.append(what)
+
+    def _note_whose_orders_are(self) -> None:
+        """Note the intent of each order as the venue takes it. Its answer may hang while others are handled."""
+        take = self.venue.place
+
+        def place(request: OrderRequest, id_maker: Callable[[Order], str] | None = None) -> Order:
+            order = take(request, id_maker)
+            self.intent_of[order.id] = _placing.get()
+            return order
+
+        self.venue.place = place  # type: ignore[method-assign]
 
     def _see_orders(self) -> None:
         """After each request: whose are the orders that the venue now has more?"""
         for order in self.venue.orders[self.seen :]:
             if order.by_hand:
                 continue
-            intent = _placing.get()
+            intent = self.intent_of.get(order.id, "")
             self.tell(f"venue accepts {order.id} {order.side} {order.quantity} at {order.price} for {intent[:8]}")
             if not intent:
                 self.violation(f"order {order.id} came to be without an intent")
@@ -297,7 +191,7 @@ class _Schedule:
         return mortal  # type: ignore[no-any-return]
 
     def _client(self, life: Life, clock: MortalClock) -> Any:
-        client = _client(self.name, self.settings, self.venue, clock)
+        client = new_client(self.name, self.settings, self.venue, clock)
         client.client.session = Session(self.connection, life)
         self.clients.append(client)
         send = client.place
@@ -540,6 +434,13 @@ class _Schedule:
         opening = self.room.ledger.opening(desk.account)
         assert opening is not None
         opened_ms = opening[1].timestamp() * 1000
+        before = [fill for fill in self.venue.fills if fill.order.by_hand and fill.at < opened_ms]
+        if ":" in self.symbol and sum(fill.quantity * (1 if fill.order.side == "buy" else -1) for fill in before):
+            # A person's position from before the books is no balance: nothing explains it, nothing may trade on it.
+            self.outcome.halted = "; ".join(str(each) for each in books.discrepancies)
+            if not self.outcome.halted:
+                self.violation("a position from before the books was not noticed")
+            return
         # What a person traded before the books were opened is in the opening already.
         document["fills"] = [row for row in document["fills"] if row["order_id"] not in apart or row["at"] >= opened_ms]
         report = await audit_books(desk, document)

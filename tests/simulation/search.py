@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.simulation.schedule import EXCHANGES, Outcome, a_room, run
+from tests.simulation.room import EXCHANGES, a_room
+from tests.simulation.schedule import Outcome, run
 
 _PROGRESS = 250
 

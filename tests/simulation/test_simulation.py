@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.schedule import EXCHANGES, Room, a_room, run
+from tests.simulation.room import EXCHANGES, Room, a_room
+from tests.simulation.schedule import run
 
 SEEDS = 300
 _AT_ONCE = 25  # schedules a case, so that two workers share the work
