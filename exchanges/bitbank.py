@@ -290,7 +290,7 @@ class BitbankReader(Reader):
                 for row in rows:
                     found.setdefault(str(row["trade_id"]), read_fill(instrument, row))
             if len(rows) < _TRADES_A_PAGE:
-                return tuple(sorted(found.values(), key=lambda fill: (fill.at, int(fill.id))))
+                return tuple(sorted(found.values(), key=lambda fill: fill.moment))
             if len(found) == known:
                 raise NoAnswer(self.name, "the trade history does not move on: a page of one moment")
             # The next page begins with the last one's moment, which may be shared by trades not yet seen.

@@ -83,4 +83,5 @@ def read_fill(instrument: Instrument, row: Mapping[str, Any]) -> Fill:
         fee_currency=instrument.base if in_base else instrument.quote,
         at=from_ms(row["executed_at"]),
         maker=row["maker_taker"] == "maker",
+        sequence=int(row["trade_id"]),
     )

@@ -76,6 +76,7 @@ def read_fill(instrument: Instrument, row: Mapping[str, Any]) -> Fill:
         fee=amount(row["commission"]),
         fee_currency=instrument.fee_currency(side),
         at=read_time(row["exec_date"]),
+        sequence=int(row["id"]),  # ascends with time (docs/venues.md#bitflyer)
     )
 
 

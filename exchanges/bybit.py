@@ -265,9 +265,9 @@ class BybitReader(Reader):
                 told = await self._pages(FILLS, stretch, FILLS_PER_PAGE) + told
                 start = end
         instrument = await self.instrument(symbol)
-        # Newest first on the wire: turned round before sorting, trades of one moment keep their order.
+        # Newest first on the wire: turned round before sorting, the trades of one taker keep their order.
         fills = {row["execId"]: rows.fill(instrument, row) for row in reversed(told)}
-        return tuple(sorted(fills.values(), key=lambda fill: fill.at))
+        return tuple(sorted(fills.values(), key=lambda fill: fill.moment))
 
     async def key_rights(self) -> KeyRights:
         told = (await self.client.call(KEY))["result"]

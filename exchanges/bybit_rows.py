@@ -131,6 +131,7 @@ def fill(traded: Instrument, row: Row) -> Fill:
         fee_currency=row.get("feeCurrency") or traded.fee_currency(side),
         at=from_ms(row["execTime"]),
         maker=bool(row["isMaker"]),
+        sequence=int(row.get("seq") or 0),
     )
 
 

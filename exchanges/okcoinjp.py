@@ -296,10 +296,9 @@ class OkjReader(Reader):
         if not told and venue_order_id is not None and not recent:
             told = await self._pages(OLD_FILLS, request, "billId")
         instrument = await self.instrument(symbol)
-        # Newest first on the wire: turned round before sorting, trades of one moment keep their order.
         read = [rows.fill(instrument, row) for row in reversed(told)]
         once = {(each.id, each.venue_order_id): each for each in read}
-        return tuple(sorted(once.values(), key=lambda fill: fill.at))
+        return tuple(sorted(once.values(), key=lambda fill: fill.moment))
 
     async def key_rights(self) -> KeyRights:
         told = await self._data(CONFIG, {})

@@ -105,7 +105,7 @@ class Fill:
 
     `price` quote per base, `quantity` base, `fee` positive when charged and negative when rebated, in
     `fee_currency`. `quote_quantity` is the quote leg as the venue books it (bitFlyer: whole yen, against the
-    customer).
+    customer). `sequence`: the venue's own order of trades of one moment; what a position realises depends on it.
     """
 
     id: str
@@ -119,6 +119,12 @@ class Fill:
     fee_currency: str
     at: datetime
     maker: bool | None = None
+    sequence: int = 0
+
+    @property
+    def moment(self) -> tuple[datetime, int]:
+        """Where it stands among the account's trades."""
+        return self.at, self.sequence
 
 
 @dataclass(frozen=True)
