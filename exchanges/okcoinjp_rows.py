@@ -96,7 +96,7 @@ def fill(traded: Instrument, row: Row) -> Fill:
         fee_currency=row.get("feeCcy") or traded.fee_currency(side),
         at=from_ms(row["ts"]),
         maker={"M": True, "T": False}.get(row.get("execType", "")),
-        sequence=int(row["tradeId"]),
+        sequence=int(row["tradeId"]) if row["tradeId"].isdigit() else 0,
     )
 
 
