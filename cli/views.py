@@ -118,9 +118,10 @@ def _profit(report: Mapping[str, Any], symbol: str) -> str | None:
 def show_orders(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our orders, newest first, paper orders among them under their own account."""
     with _ledger() as (settings, ledger):
-        accounts = {settings.account(exchange) for exchange in exchanges}
-        found = [order for order in ledger.orders(limit=None) if order.account.partition(":")[0] in accounts]
-    found = found[:limit]
+        venue_accounts = [settings.account(exchange) for exchange in exchanges]
+        accounts = [name for account in venue_accounts for name in (account, f"{account}:{PAPER}")]
+        found = [order for account in accounts for order in ledger.orders(account, limit=limit)]
+    found = sorted(found, key=lambda order: order.intent.decided_at, reverse=True)[:limit]
     if as_json:
         print_json([_order(order) for order in found])
         return
@@ -161,7 +162,9 @@ def _order(order: Order) -> dict[str, object]:
 def show_fills(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
     """Print our fills, newest first."""
     with _ledger() as (settings, ledger):
-        found = [(name, fill) for name in exchanges for fill in ledger.fills(settings.account(name))]
+        found = [
+            (name, fill) for name in exchanges for fill in ledger.newest_fills(settings.account(name), limit=limit)
+        ]
     found.sort(key=lambda each: each[1].at, reverse=True)
     rows = [_fill(exchange, fill) for exchange, fill in found[:limit]]
     if as_json:

@@ -132,7 +132,7 @@ def _differences(
     desk: Desk, symbol: str, instruments: Mapping[str, Instrument], reading: _Reading
 ) -> tuple[Discrepancy, ...]:
     desk.tally.take_in(desk.ledger, desk.account, instruments)
-    expected = _expected(_opening_and_adjustments(desk), desk.tally)
+    expected = totals_of(_opening_and_adjustments(desk), desk.tally)
     found = reading.totals
     if reading.collateral:
         found |= {COLLATERAL + name: total for name, total in reading.collateral.items()}
@@ -147,7 +147,7 @@ def _differences(
     return differences
 
 
-def _expected(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal]:
+def totals_of(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal]:
     """As `explained_totals`, from sums that are at hand."""
     apart = COLLATERAL if any(name.startswith(COLLATERAL) for name in opening) else ""
     totals = dict(opening)

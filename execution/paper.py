@@ -1,7 +1,7 @@
 """A paper account: the real market to read, orders that no venue ever sees.
 
 Everything above (place, follow, reconcile, stop) works on it unchanged. Orders and fills live in this object
-and, once the desk has recorded them, in the ledger; a restart takes the resting ones up again from there.
+until the desk has recorded them, and from then on in the ledger; a restart takes the resting ones up again from there.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,14 @@ from decimal import Decimal
 
 from exchanges.base import ExchangeReader, KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, OrderNotFound, VenueError
-from execution.books import COLLATERAL, explained_totals
+from execution.books import COLLATERAL, totals_of
+from execution.tally import Tally
 from services.ledger import Ledger
 from trading.instruments import Instrument, Kind, Side
 from trading.market import Balance, Candle, OrderBook, Position, Ticker, VenueStatus
 from trading.money import ZERO
 from trading.orders import TERMINAL, Fill, Order, OrderIntent, State, VenueOrder
 from trading.paper import rest_in_book, take
-from trading.pnl import inventory_of
-from trading.reconcile import held_quantity
 
 
 @dataclass
@@ -73,7 +72,8 @@ class PaperExchange:
         self._ledger = ledger
         self._account = account
         self._opening = dict(opening)
-        self._orders: dict[str, _PaperOrder] = {}
+        self._orders: dict[str, _PaperOrder] = {}  # that rest, or are not all in the ledger yet
+        self._recorded = Tally()
         for order in ledger.in_flight(account):
             if order.venue_order_id is not None:
                 taken_up = _taken_up(order)
@@ -125,7 +125,7 @@ class PaperExchange:
     async def balances(self) -> Mapping[str, Balance]:
         """The opening and all paper fills, less what resting orders lock. No request."""
         instruments = await self._reader.instruments()
-        totals = explained_totals(self._opening, await self._all_fills(), instruments)
+        totals = totals_of(self._opening, await self._sums())
         locked: dict[str, Decimal] = {}
         for order in self._orders.values():
             instrument = instruments[order.intent.symbol]
@@ -145,7 +145,7 @@ class PaperExchange:
         if not any(name.startswith(COLLATERAL) for name in self._opening):
             real = await self._reader.collateral()
             self._opening |= {COLLATERAL + currency: total for currency, total in real.items()}
-        totals = explained_totals(self._opening, await self._all_fills(), await self._reader.instruments())
+        totals = totals_of(self._opening, await self._sums())
         return {name.removeprefix(COLLATERAL): total for name, total in totals.items() if name.startswith(COLLATERAL)}
 
     async def positions(self, symbol: str) -> tuple[Position, ...]:
@@ -153,13 +153,12 @@ class PaperExchange:
         instrument = await self._reader.instrument(symbol)
         if instrument.kind is Kind.SPOT:
             return ()
-        fills = [fill for fill in await self._all_fills() if fill.symbol == symbol]
-        held = held_quantity(fills, instrument)
-        if held == 0:
+        held = (await self._sums()).inventory(instrument)
+        if held.quantity == 0:
             return ()
-        entry = inventory_of(fills, instrument).average_price
-        side = Side.BUY if held > 0 else Side.SELL
-        return (Position(symbol, side, abs(held), entry if entry is not None else ZERO),)
+        side = Side.BUY if held.quantity > 0 else Side.SELL
+        entry = held.average_price
+        return (Position(symbol, side, abs(held.quantity), entry if entry is not None else ZERO),)
 
     async def open_orders(self, symbol: str) -> tuple[VenueOrder, ...]:
         """Resting paper orders, after a look at the book (1 request where there are any)."""
@@ -189,13 +188,17 @@ class PaperExchange:
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:
         """Paper fills of the symbol, oldest first: all since a time, or all of one order. No request."""
-        return tuple(
-            fill
-            for fill in await self._all_fills()
-            if fill.symbol == symbol
-            and (since is None or fill.at >= since)
-            and (venue_order_id is None or fill.venue_order_id == venue_order_id)
-        )
+        if venue_order_id is None:
+            recorded = self._ledger.fills(self._account, symbol, since=since)
+        else:
+            recorded = self._ledger.fills_of_order(self._account, symbol, venue_order_id)
+        own = [fill for order in self._orders.values() for fill in order.fills if fill.symbol == symbol]
+        asked = {
+            fill.id: fill
+            for fill in (*recorded, *own)
+            if (since is None or fill.at >= since) and venue_order_id in (None, fill.venue_order_id)
+        }
+        return tuple(sorted(asked.values(), key=lambda fill: fill.at))
 
     # -- placing and cancelling, on paper
 
@@ -249,11 +252,26 @@ class PaperExchange:
             order.state = outcome.state
             order.fills += outcome.fills
 
-    async def _all_fills(self) -> tuple[Fill, ...]:
-        recorded = {fill.id: fill for fill in self._ledger.fills(self._account)}
-        for order in self._orders.values():
-            recorded |= {fill.id: fill for fill in order.fills}
-        return tuple(sorted(recorded.values(), key=lambda fill: fill.at))
+    async def _sums(self) -> Tally:
+        """What all paper fills come to."""
+        instruments = await self._reader.instruments()
+        self._recorded.take_in(self._ledger, self._account, instruments)
+        return self._recorded.with_more(self._unrecorded(), instruments)
+
+    def _unrecorded(self) -> list[Fill]:
+        """Fills that only this object knows of; an order that the ledger knows to its end is left to the ledger."""
+        new: list[Fill] = []
+        for venue_order_id, order in list(self._orders.items()):
+            recorded = self._ledger.fills_of_order(self._account, order.intent.symbol, venue_order_id)
+            ids = {fill.id for fill in recorded}
+            mine = [fill for fill in order.fills if fill.id not in ids]
+            new += mine
+            if mine or order.rests:
+                continue
+            known = self._ledger.order_by_venue_id(self._account, venue_order_id)
+            if known is not None and known.is_finished:
+                del self._orders[venue_order_id]
+        return sorted(new, key=lambda fill: fill.at)
 
     async def _instrument_for(self, intent: OrderIntent) -> Instrument:
         try:

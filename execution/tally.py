@@ -1,6 +1,6 @@
 """What all fills of an account come to, counted on from the last look: a cycle costs the same after years."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -49,6 +49,15 @@ class Tally:
         for stored in new:
             self._add(stored.fill, stored.ours, instruments[stored.fill.symbol])
             self._row = max(self._row, stored.row)
+
+    def with_more(self, fills: Sequence[Fill], instruments: Mapping[str, Instrument]) -> "Tally":
+        """The sums with these fills of ours added, newest last; this tally stays as it is."""
+        if not fills:
+            return self
+        more = Tally(dict(self.balances), dict(self.margin), dict(self.inventories), dict(self.own))
+        for fill in fills:
+            more._add(fill, True, instruments[fill.symbol])
+        return more
 
     def _begin_anew(self) -> None:
         for sums in (self.balances, self.margin, self.inventories, self.own, self._foreign):

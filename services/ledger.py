@@ -7,7 +7,9 @@ caller.
 
     ledger.py            this door
     ledger_leases.py     one writer per account
-    ledger_orders.py     intents, order events, fills
+    ledger_orders.py     intents, order events, fills: what is written of them
+    ledger_history.py    and what is read of before
+    ledger_rows.py       an order and a fill as rows
     ledger_certificates.py  may this intent be written? Asked in the same transaction
     ledger_accounts.py   balances, equity, cycles, rungs, kill switch
     ledger_approvals.py  what a person was shown and has approved
@@ -20,6 +22,7 @@ caller.
 from services.ledger_accounts import AccountBooks
 from services.ledger_approvals import Approvals
 from services.ledger_database import BUSY_SECONDS, Database
+from services.ledger_history import OrderHistory
 from services.ledger_leases import Leases
 from services.ledger_orders import OrderBooks
 from services.ledger_proof import first_fault
@@ -55,7 +58,7 @@ __all__ = [
 ]
 
 
-class Ledger(Leases, OrderBooks, AccountBooks, Approvals):
+class Ledger(Leases, OrderBooks, OrderHistory, AccountBooks, Approvals):
     """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:

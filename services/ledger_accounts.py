@@ -10,6 +10,7 @@ from sqlalchemy import Row, Text, func, insert, select, type_coerce, update
 
 from services.ledger_chain import append
 from services.ledger_database import Database
+from services.ledger_rows import sorted_by
 from services.ledger_tables import (
     adjustments,
     balance_snapshots,
@@ -139,16 +140,13 @@ class AccountBooks:
         self, account: str, quote: str, *, since: datetime | None = None, limit: int | None = None
     ) -> tuple[EquityPoint, ...]:
         """Stored equity in `quote`, newest first."""
-        query = (
-            select(equity_points)
-            .where(equity_points.c.account == account, equity_points.c.quote == quote)
-            .order_by(equity_points.c.id.desc())
-            .limit(limit)
-        )
-        if since is not None:
-            query = query.where(equity_points.c.at >= since)
+        query = select(equity_points).where(equity_points.c.account == account, equity_points.c.quote == quote)
+        if since is None:
+            query = query.order_by(equity_points.c.id.desc())
+        else:
+            query = query.where(equity_points.c.at >= since).order_by(sorted_by(equity_points.c.id).desc())
         with self._database.reading() as connection:
-            return tuple(EquityPoint(row.at, row.equity, row.peak) for row in connection.execute(query))
+            return tuple(EquityPoint(row.at, row.equity, row.peak) for row in connection.execute(query.limit(limit)))
 
     # -- cycles
 
@@ -188,29 +186,35 @@ class AccountBooks:
         limit: int | None = None,
     ) -> tuple[CycleRecord, ...]:
         """Cycles started since a time, newest first; amounts and times inside a report come back as text."""
-        query = select(cycles).where(cycles.c.account == account).order_by(cycles.c.id.desc()).limit(limit)
+        query = select(cycles).where(cycles.c.account == account)
         if symbol is not None:
             query = query.where(cycles.c.symbol == symbol)
-        if since is not None:
-            query = query.where(cycles.c.started_at >= since)
+        if since is None:
+            query = query.order_by(cycles.c.id.desc())
+        else:
+            query = query.where(cycles.c.started_at >= since).order_by(sorted_by(cycles.c.id).desc())
         with self._database.reading() as connection:
-            return tuple(_cycle(row) for row in connection.execute(query))
+            return tuple(_cycle(row) for row in connection.execute(query.limit(limit)))
 
     def tally_cycles(self, account: str, symbol: str, *, since: datetime) -> CycleTally:
         """What the cycles started since a time come to; only the reports that tell of trouble are read."""
         those = (cycles.c.account == account) & (cycles.c.symbol == symbol) & (cycles.c.started_at >= since)
-        text = type_coerce(cycles.c.report, Text)
-        newest = select(cycles).where(those, text.not_like(_AN_ERROR) | text.like(_NO_ERROR))
-        broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(cycles.c.id.desc())
+        text, newest_first = type_coerce(cycles.c.report, Text), sorted_by(cycles.c.id).desc()
         with self._database.reading() as connection:
             counted = select(func.count().filter(cycles.c.counted), func.count().filter(cycles.c.ok.is_(False))).where(
                 those
             )
             total, failed = connection.execute(counted).one()
-            read = connection.execute(newest.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
+            first = select(func.min(cycles.c.id)).where(those).scalar_subquery()  # the newest is looked for no further
+            unbroken = select(cycles).where(
+                those, cycles.c.id >= first, text.not_like(_AN_ERROR) | text.like(_NO_ERROR)
+            )
+            read = connection.execute(unbroken.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
+            broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(newest_first)
             told = [report.get("breach", "") for report in connection.execute(broken).scalars()]
-            last = select(cycles.c.report).where(those).order_by(cycles.c.id.desc()).limit(_LATENCIES)
-            latencies = [report.get("latency_p95_ms") for report in connection.execute(last).scalars()]
+            last = select(cycles.c.id).where(those).order_by(newest_first).limit(_LATENCIES)
+            reports = select(cycles.c.report).where(cycles.c.id.in_(last))
+            latencies = [report.get("latency_p95_ms") for report in connection.execute(reports).scalars()]
         return CycleTally(
             cycles=int(total),
             failed=int(failed),

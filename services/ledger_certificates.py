@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from services.ledger_rows import IS_OPEN
 from services.ledger_tables import fills, orders, rungs
 from services.ledger_types import CertificateRefused
 from trading.certificates import (
@@ -100,6 +101,6 @@ def _resting(connection: Connection, account: str, intent: OrderIntent) -> Decim
         orders.c.account == account,
         orders.c.symbol == intent.symbol,
         orders.c.side == str(intent.side),
-        orders.c.is_open == 1,
+        IS_OPEN,
     )
     return sum((row.quantity - row.filled for row in connection.execute(query)), ZERO)

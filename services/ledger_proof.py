@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, Table, func, select
 
 from services.ledger_accounts import cycle_detail, equity_detail, rung_detail
 from services.ledger_chain import first_bad_event
-from services.ledger_orders import fill_detail, intent_detail, order_from, standing_detail
+from services.ledger_rows import fill_detail, intent_detail, order_from, standing_detail
 from services.ledger_tables import cycles, equity_points, events, fills, orders, rungs
 from trading.money import ZERO
 from trading.orders import State

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from trading.money import amount, plain
 
-SCHEMA_VERSION = "0002"  # the newest revision in services/migrations/versions
+SCHEMA_VERSION = "0003"  # the newest revision in services/migrations/versions
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -151,6 +151,8 @@ orders = Table(
         postgresql_where=text("is_open = 1"),
     ),
     Index("orders_by_time", "account", "created_at"),
+    Index("orders_by_symbol", "account", "symbol", "id"),
+    Index("orders_by_symbol_and_time", "account", "symbol", "created_at"),
     Index("orders_by_venue_id", "account", "venue_order_id"),
 )
 
@@ -176,6 +178,8 @@ fills = Table(
     Column("event_seq", BigInteger, nullable=False),
     UniqueConstraint("account", "symbol", "fill_id", name="fills_once"),
     Index("fills_by_time", "account", "at"),
+    Index("fills_by_symbol_and_time", "account", "symbol", "at"),
+    Index("fills_by_row", "account", "id"),
     Index("fills_by_order", "account", "venue_order_id"),
 )
 
@@ -246,6 +250,7 @@ equity_points = Table(
     Column("peak", Amount(48), nullable=False),
     Column("event_seq", BigInteger),  # null only in a row that nobody recorded
     Index("equity_points_by_account", "account", "quote", "id"),
+    Index("equity_points_by_time", "account", "quote", "at"),
 )
 
 cycles = Table(
@@ -265,6 +270,8 @@ cycles = Table(
     Column("event_seq", BigInteger),  # null only in a row that nobody recorded
     UniqueConstraint("account", "cycle_id", name="cycles_once"),
     Index("cycles_by_time", "account", "started_at"),
+    Index("cycles_by_symbol", "account", "symbol", "id"),
+    Index("cycles_by_symbol_and_time", "account", "symbol", "started_at"),
 )
 
 rungs = Table(
@@ -298,6 +305,7 @@ latches = Table(
     Column("rearmed_by", String(200)),
     Column("rearmed_reason", Text),
     Column("rearmed_at", UtcTime),
+    Index("latches_by_account", "account", "at"),
     Index(
         "latches_one_in_force",
         "account",

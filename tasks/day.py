@@ -72,7 +72,7 @@ def day_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, begin: da
         candidates, key=lambda each: each[1][0].started_at if each[1] else datetime.min.replace(tzinfo=begin.tzinfo)
     )
     points = tuple(cycle_point(cycle) for cycle in reversed(cycles) if cycle.started_at < end)
-    fills = tuple(fill for fill in ledger.fills(account, symbol) if begin <= fill.at < end)
+    fills = tuple(fill for fill in ledger.fills(account, symbol, since=begin) if fill.at < end)
     return Day(
         exchange=exchange,
         symbol=symbol,
