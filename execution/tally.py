@@ -28,7 +28,7 @@ class Tally:
     inventories: dict[str, Inventory] = field(default_factory=dict)
     own: dict[str, Inventory] = field(default_factory=dict)
     _row: int = 0  # the last one taken in
-    _newest: datetime | None = None
+    _newest: tuple[datetime, int] | None = None
     _foreign: set[str] = field(default_factory=set)  # venue ids of orders that were not ours when last looked at
 
     def inventory(self, instrument: Instrument) -> Inventory:
@@ -41,7 +41,7 @@ class Tally:
     def take_in(self, ledger: Ledger, account: str, instruments: Mapping[str, Instrument]) -> None:
         """Add the fills that were stored since the last look. Raises LedgerUnavailable; KeyError without instrument."""
         new = ledger.fills_after(account, self._row)
-        late = bool(new) and self._newest is not None and new[0].fill.at < self._newest
+        late = bool(new) and self._newest is not None and new[0].fill.moment < self._newest
         # The order in which fills are counted matters to cost and profit; whose a fill is may be known only later.
         if late or (self._foreign and ledger.has_any_order(account, self._foreign)):
             self._begin_anew()
@@ -77,4 +77,4 @@ class Tally:
             self.own[fill.symbol] = book(self.own.get(fill.symbol, Inventory()), fill, instrument)
         else:
             self._foreign.add(fill.venue_order_id)
-        self._newest = fill.at
+        self._newest = fill.moment

@@ -18,6 +18,7 @@ _OF_OUR_ORDER = exists().where(
     orders.c.symbol == fills.c.symbol,
 )
 _IS_OURS = _OF_OUR_ORDER.label("ours")
+_OLDEST_FIRST = (fills.c.at, fills.c.sequence, fills.c.id)
 
 
 class OrderHistory:
@@ -65,7 +66,7 @@ class OrderHistory:
         limit: int | None = None,
     ) -> tuple[Fill, ...]:
         """Fills since a time, oldest first."""
-        query = select(fills).where(fills.c.account == account).order_by(fills.c.at, fills.c.id).limit(limit)
+        query = select(fills).where(fills.c.account == account).order_by(*_OLDEST_FIRST).limit(limit)
         if symbol is not None:
             query = query.where(fills.c.symbol == symbol)
         if since is not None:
@@ -89,7 +90,7 @@ class OrderHistory:
 
     def newest_fills(self, account: str, symbol: str | None = None, *, limit: int) -> tuple[Fill, ...]:
         """The fills of an account, or of its symbol, that happened last, newest first."""
-        query = select(fills).where(fills.c.account == account).order_by(fills.c.at.desc(), fills.c.id.desc())
+        query = select(fills).where(fills.c.account == account).order_by(*(each.desc() for each in _OLDEST_FIRST))
         if symbol is not None:
             query = query.where(fills.c.symbol == symbol)
         with self._database.reading() as connection:

@@ -61,7 +61,8 @@ def standing_detail(order: Order) -> str:
 
 def fill_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of a fill, as the chain keeps it; from a row of `fills`."""
-    return canonical_json({name: row[name] for name in _FILLED})
+    names = (*_FILLED, "sequence") if row["sequence"] else _FILLED  # since revision 0003
+    return canonical_json({name: row[name] for name in names})
 
 
 def order_from(row: Row[Any]) -> Order:
@@ -107,6 +108,7 @@ def fill_from(row: Row[Any]) -> Fill:
         fee_currency=row.fee_currency,
         at=row.at,
         maker=row.maker,
+        sequence=row.sequence,
     )
 
 
@@ -125,6 +127,7 @@ def fill_values(account: str, fill: Fill, now: datetime) -> dict[str, Any]:
         "fee_currency": fill.fee_currency,
         "at": fill.at,
         "maker": fill.maker,
+        "sequence": fill.sequence,
         "recorded_at": now,
     }
 
@@ -161,8 +164,8 @@ def sorted_by(column: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def oldest_first(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
-    """Rows of fills by time; see `sorted_by`, which a time is no number for."""
-    return sorted(rows, key=lambda row: (row.at, row.id))
+    """Rows of fills by time and the venue's order; see `sorted_by`, which a time is no number for."""
+    return sorted(rows, key=lambda row: (row.at, row.sequence, row.id))
 
 
 def chunks(ids: Collection[str]) -> Iterable[Sequence[str]]:

@@ -174,6 +174,7 @@ fills = Table(
     Column("fee_currency", String(16), nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("maker", Boolean),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
     Column("recorded_at", UtcTime, nullable=False),
     Column("event_seq", BigInteger, nullable=False),
     UniqueConstraint("account", "symbol", "fill_id", name="fills_once"),

@@ -66,6 +66,25 @@ async def test_counting_on_gives_what_counting_anew_gives(
             assert tally.inventories[symbol] == inventory_of(of_symbol, instruments[symbol])
 
 
+async def test_trades_of_one_moment_are_counted_in_the_venues_order(workplace: Callable[..., Workplace]) -> None:
+    work = workplace()
+    instruments = await work.venue.instruments()
+    bought = replace(a_fill(0, minute=0, symbol=PERPETUAL), quantity=Decimal("0.01"), sequence=1)
+    first, second = (
+        replace(a_fill(number, minute=1, side=Side.SELL, symbol=PERPETUAL), quantity=Decimal(size), sequence=number)
+        for number, size in ((2, "0.005"), (3, "0.01"))
+    )
+    tally = Tally()
+    for heard in (bought, second, first):
+        work.ledger.record_fills("bitbank", [heard], BEGIN)
+        tally.take_in(work.ledger, "bitbank", instruments)
+    in_order = inventory_of((bought, first, second), instruments[PERPETUAL])
+    assert in_order != inventory_of((bought, second, first), instruments[PERPETUAL])
+    assert tally.inventories[PERPETUAL] == in_order
+    assert work.ledger.fills("bitbank") == (bought, first, second)
+    assert work.ledger.newest_fill("bitbank", PERPETUAL) == second
+
+
 async def test_coins_that_a_person_bought_are_not_the_bots(work: Workplace) -> None:
     await work.reconcile()
     work.venue.placing.append("fill")

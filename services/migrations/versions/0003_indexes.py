@@ -1,5 +1,6 @@
-"""Indexes with which what a cycle asks costs the same after years as on the first day."""
+"""Indexes with which what a cycle asks costs the same after years as on the first day; the sequence of fills."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
@@ -9,7 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the indexes; no row changes."""
+    """Add the indexes, and the venue's own order of trades of one moment; of older rows it is not known (0)."""
+    op.add_column("fills", sa.Column("sequence", sa.BigInteger(), server_default="0", nullable=False))
     op.create_index("orders_by_symbol", "orders", ["account", "symbol", "id"], unique=False)
     op.create_index("orders_by_symbol_and_time", "orders", ["account", "symbol", "created_at"], unique=False)
     op.create_index("fills_by_symbol_and_time", "fills", ["account", "symbol", "at"], unique=False)
