@@ -247,6 +247,15 @@ class Transport(_CcxtClass):
         _current.set(route)
         return await self.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
 
+    def open(self, lazy: bool = False) -> None:
+        """Open ccxt's HTTP session, where there is none yet, with aiohttp's own repetition turned off.
+
+        aiohttp sends a GET again when its connection is dropped (`_retry_connection`, no public setting in 3.14): a
+        request that no budget has counted. A read is repeated by `fetch2`, which counts each.
+        """
+        super().open(lazy)
+        self.session._retry_connection = False
+
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """Send one signed request and time it. Everything that keeps the answer from us is NoAnswer."""
         route = _current.get()
