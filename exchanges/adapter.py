@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 from exchanges.base import Traffic
 from exchanges.errors import BadRequest, NoAnswer
 from exchanges.transport import Transport, Wiring, connect
+from services.clock import DateHeard
 from trading.instruments import Instrument, Kind
 from trading.market import Candle, Position
 from trading.money import ZERO, NotMoney, amount
@@ -90,6 +91,11 @@ class Reader:
         """Requests sent by this client and how fast they were answered."""
         told: Traffic = self.client.traffic()
         return told
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """The newest `Date` headers of the venue's answers."""
+        heard: tuple[DateHeard, ...] = self.client.dates_heard()
+        return heard
 
     async def close(self) -> None:
         """Close connections at once."""

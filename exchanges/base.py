@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from services.clock import DateHeard
 from trading.instruments import Instrument
 from trading.market import Balance, Candle, OrderBook, Position, Ticker, VenueStatus
 from trading.orders import Fill, OrderIntent, VenueOrder
@@ -105,6 +106,10 @@ class ExchangeReader(Protocol):
         ...
 
     async def key_rights(self) -> KeyRights: ...
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """The newest `Date` headers of the venue's answers: its clock in whole seconds, at no request."""
+        ...
 
     def traffic(self) -> Traffic: ...
 

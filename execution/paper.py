@@ -13,6 +13,7 @@ from exchanges.base import ExchangeReader, KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, OrderNotFound, VenueError
 from execution.books import COLLATERAL, totals_of
 from execution.tally import Tally
+from services.clock import DateHeard
 from services.ledger import Ledger
 from trading.instruments import Instrument, Kind, Side
 from trading.market import Balance, Candle, OrderBook, Position, Ticker, VenueStatus
@@ -116,6 +117,10 @@ class PaperExchange:
     def traffic(self) -> Traffic:
         """The reader's traffic: paper orders send nothing."""
         return self._reader.traffic()
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """What the venue's real answers told."""
+        return self._reader.dates_heard()
 
     async def close(self) -> None:
         """Nothing to close: the reader belongs to whoever opened it."""

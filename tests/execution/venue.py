@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from exchanges.base import KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, NoAnswer, OrderNotFound
+from services.clock import DateHeard
 from trading.instruments import FeeIn, Instrument, Kind, Side
 from trading.market import Balance, Candle, Level, OrderBook, Position, Ticker, VenueStatus
 from trading.orders import TERMINAL, Fill, OrderIntent, OrderType, State, TimeInForce, VenueOrder
@@ -325,6 +326,9 @@ class ScriptedVenue:
 
     def traffic(self) -> Traffic:
         return Traffic(self.requests.total(), 0, ())
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        return ()
 
     async def close(self) -> None:
         return None
