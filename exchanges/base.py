@@ -42,8 +42,10 @@ class ExchangeReader(Protocol):
 
     name: str  # bybit, bitbank, bitflyer, okcoinjp
 
-    async def instruments(self) -> Mapping[str, Instrument]:
-        """Every instrument we can trade, by symbol; read once and kept (fee rates included)."""
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
+        """Every instrument we can trade, by symbol (fee rates included); read once and kept, and again where that was
+        before `read_since` (market time).
+        """
         ...
 
     async def instrument(self, symbol: str) -> Instrument:

@@ -82,9 +82,9 @@ class PaperExchange:
 
     # -- the market, as it really is
 
-    async def instruments(self) -> Mapping[str, Instrument]:
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
         """The reader's instruments."""
-        return await self._reader.instruments()
+        return await self._reader.instruments(read_since=read_since)
 
     async def instrument(self, symbol: str) -> Instrument:
         """The reader's instrument. Raises BadRequest for a symbol that the venue lacks."""

@@ -37,6 +37,8 @@ from trading.stages import PAPER
 # A clock that drifts does so slowly, and the question costs a request; one that was set is asked about at once.
 _SKEW_KEPT = timedelta(minutes=10)
 _JUMP_SECONDS = 0.5
+# Venues announce changes of their rules days before; a rule that changes without a word is seen within the hour.
+_RULES_KEPT = timedelta(hours=1)
 
 
 class Session:
@@ -68,11 +70,12 @@ class Session:
         return running_fingerprint(self.settings, self.name, self.key_id, self._instrument)
 
     async def listed(self) -> Instrument:
-        """The traded instrument as the venue lists it. Raises BadRequest for a symbol that the venue lacks.
+        """The traded instrument as the venue lists it, an hour ago at most. Raises BadRequest for a symbol that the
+        venue lacks.
 
         Not as it is now: bitbank raises its smallest order for a while under load, which is no change of its rules.
         """
-        known = await self.reader.instruments()
+        known = await self.reader.instruments(read_since=self.clock.now() - _RULES_KEPT)
         return known.get(self.symbol) or await self.reader.instrument(self.symbol)
 
     async def clock_skew_seconds(self) -> float | None:

@@ -294,7 +294,7 @@ class ScriptedVenue:
     async def collateral(self) -> Mapping[str, Decimal]:
         return {}
 
-    async def instruments(self) -> Mapping[str, Instrument]:
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
         return {symbol: instrument(symbol, self.name) for symbol in (SPOT, PERPETUAL)}
 
     async def instrument(self, symbol: str) -> Instrument:
