@@ -3,8 +3,13 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_LET_FINISH_SECONDS = 3.0
 
 
 def run_until_stopped(program: Callable[[asyncio.Event], Awaitable[int]]) -> int:
@@ -43,3 +48,24 @@ def run_until_stopped(program: Callable[[asyncio.Event], Awaitable[int]]) -> int
     if isinstance(ended[0], BaseException):
         raise ended[0]
     return ended[0]
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await `work`; a stop lets it finish for a moment, then cancels it (a placement is seen through): None."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=_LET_FINISH_SECONDS)
+    finally:
+        # Also where the account was lost, which cancels us: no cycle goes on behind a trader that has ended.
+        stopped.cancel()
+        task.cancel()
+        await asyncio.wait({task})
+    try:
+        return task.result()
+    except asyncio.CancelledError:
+        if stop.is_set():
+            return None
+        raise

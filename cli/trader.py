@@ -15,14 +15,14 @@ from rich.markup import escape
 
 from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
-from cli.running import run_until_stopped
+from cli.running import run_until_stopped, unless_stopped
+from cli.trader_checks import Fallen, take_checks
 from cli.venues import venues_ready
 from config.loader import load_settings
-from config.settings import Endpoint, ExchangeName, Settings
+from config.settings import ExchangeName, Settings
 from services.ledger import Ledger
 from trading.cycle import CycleReport
 from trading.money import plain
-from trading.stages import CHECKS
 
 if TYPE_CHECKING:
     from execution.stop import StopReport
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_LET_FINISH_SECONDS = 3.0
 _ASK_AGAIN_SECONDS = 15.0  # a venue that is away at the start
 
 
@@ -74,34 +73,6 @@ def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
         refuse_while_set(settings.home, ledger, settings.account(exchange))
 
 
-async def _take_checks(exchange: ExchangeName, settings: Settings, stop: asyncio.Event) -> bool:
-    """Let a simulated exchange that has no rung, or has fallen back to the first checks, take its three checks; a real
-    one waits for a person to run them.
-
-    False when it was stopped before their end. Raises CheckFailed.
-    """
-    from flows.compatibility import compatibility
-    from flows.minimal_order import minimal_order
-    from flows.read_only import read_only
-    from tasks.session import reading, trading
-
-    if settings.exchanges[exchange].endpoint is not Endpoint.SIMULATED:
-        return True
-    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
-        record = ledger.rung(settings.account(exchange), settings.symbol(exchange))
-        if record is not None and record.rung not in CHECKS[:-1]:
-            return True
-    below = "without a rung" if record is None else f"on {record.rung}"
-    say(f"{exchange}: a simulated exchange {below} takes its three checks")
-    async with reading(exchange, settings):
-        for check in (compatibility, read_only):
-            await _unless_stopped(stop, check(exchange))
-    if not stop.is_set():
-        async with trading(exchange, settings):
-            await _unless_stopped(stop, minimal_order(exchange))
-    return not stop.is_set()
-
-
 async def _trade(
     exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool, checked: bool
 ) -> int:
@@ -109,7 +80,7 @@ async def _trade(
     from tasks.events import TRADER_ENDED, tell
     from tasks.ladder import rung_is_due
 
-    if checked and not await _take_checks(exchange, settings, stop):
+    if checked and not await take_checks(exchange, settings, stop):
         return 1
     async with AsyncExitStack() as stack:
         here = await _opened(stack, exchange, settings, stop, patient=not once)
@@ -117,10 +88,12 @@ async def _trade(
             say(f"{exchange}: stopped before the venue answered: what rests there was not looked at")
             return 1
         say(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
+        fallen = Fallen(settings, stop, takes_checks=checked)
         try:
             if rung_is_due(here):  # what the checks have earned counts from the first cycle on
                 await ramp_up(exchange)
-            await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
+            await fallen.see_to(here)
+            await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0, fallen=fallen)
         finally:
             report = await leave(here)
     if api_is_up(api):
@@ -162,13 +135,15 @@ async def run_cycles(
     told: Callable[[CycleReport], None],
     enough: Callable[[int], bool] = lambda done: False,
     pace_seconds: float | None = None,
+    fallen: Fallen | None = None,
 ) -> None:
     """Run trading cycles until stopped or `enough` of them are done, one at each boundary of `pace_seconds` of market
     time.
 
-    Every `ladder.review_cycles` the rung is judged; where it would move, the ramp_up flow moves it. A cycle that fails
-    is logged and counted, and the next one reconciles first. While the Prefect API is away no cycle runs, so nothing
-    new is placed; resting orders are taken back and the ledger is kept in step.
+    Every `ladder.review_cycles` the rung is judged; where it would move, the ramp_up flow moves it, and `fallen` sees
+    to one that has come down to the checks. A cycle that fails is logged and counted, and the next one reconciles
+    first. While the Prefect API is away no cycle runs, so nothing new is placed; resting orders are taken back and the
+    ledger is kept in step.
     """
     from execution.settle import settle
     from flows.trading_cycle import trading_cycle
@@ -189,17 +164,19 @@ async def run_cycles(
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
-                await _kept_going(here, stop, api, "the review of the rung", _review(here))
+                await _kept_going(here, stop, api, "the review of the rung", _review(here, fallen))
         if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle
             log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
 
-async def _review(here: "TradingSession") -> None:
+async def _review(here: "TradingSession", fallen: Fallen | None) -> None:
     from flows.ramp_up import ramp_up
     from tasks.ladder import rung_is_due
 
     if rung_is_due(here):
+        await ramp_up(here.name)
+    if fallen is not None and await fallen.see_to(here) and rung_is_due(here):
         await ramp_up(here.name)
 
 
@@ -215,7 +192,7 @@ async def _kept_going(
     from services.ledger import LeaseLost, LedgerUnavailable
 
     try:
-        return await _unless_stopped(stop, work)
+        return await unless_stopped(stop, work)
     except (AccountHeld, LeaseLost, ClockGone):
         raise
     except (VenueError, LedgerUnavailable) as error:
@@ -226,27 +203,6 @@ async def _kept_going(
         else:
             log.error("%s: the Prefect API went away during %s: %s", here.name, doing, error)
     return None
-
-
-async def _unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Await `work`; a stop lets it finish for a moment, then cancels it (a placement is seen through): None."""
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            await asyncio.wait({task}, timeout=_LET_FINISH_SECONDS)
-    finally:
-        # Also where the account was lost, which cancels us: no cycle goes on behind a trader that has ended.
-        stopped.cancel()
-        task.cancel()
-        await asyncio.wait({task})
-    try:
-        return task.result()
-    except asyncio.CancelledError:
-        if stop.is_set():
-            return None
-        raise
 
 
 async def _until_next(here: "TradingSession", stop: asyncio.Event, pace: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from cli.output import print_json, print_table
 from config.loader import load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
-from execution.latch import kill_switch
+from execution.standing import standing_of
 from services.clock import WallClock
 from services.ledger import Ledger
 from trading.day import JAPAN, DaySummary, bounds_of, cycle_point, summarise
@@ -29,6 +29,30 @@ def _ledger() -> Iterator[tuple[Settings, Ledger]]:
         ledger.close()
 
 
+_SHOWN = (
+    "verdict",
+    "state",
+    "cause",
+    "symbol",
+    "rung",
+    "cap",
+    "expires_at",
+    "kill_switch",
+    "last_cycle",
+    "last_cycle_age",
+    "refused",
+    "open_orders",
+    "unknown_orders",
+    "equity",
+    "below_peak",
+    "profit",
+    "today",
+    "errors",
+    "latency_p95_ms",
+    "drawdown",
+)
+
+
 def show_status(*, as_json: bool) -> None:
     """Print one row per exchange: what it is allowed to do, what it did last, what it made."""
     with _ledger() as (settings, ledger):
@@ -36,57 +60,51 @@ def show_status(*, as_json: bool) -> None:
     if as_json:
         print_json({row["exchange"]: row for row in rows})
         return
-    shown = (
-        "verdict",
-        "symbol",
-        "rung",
-        "cap",
-        "kill_switch",
-        "last_cycle",
-        "refused",
-        "open_orders",
-        "unknown_orders",
-        "profit",
-        "today",
-        "errors",
-        "latency_p95_ms",
-        "drawdown",
-    )
     print_table(
         "status",
         ("", *(str(row["exchange"]) for row in rows)),
-        [(name.replace("_", " "), *(row[name] for row in rows)) for name in shown],
+        [(name.replace("_", " "), *(row[name] for row in rows)) for name in _SHOWN],
         "",
     )
 
 
 def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[str, object]:
-    symbol = settings.symbol(exchange)
-    account = settings.account(exchange)
-    rung = ledger.rung(account, symbol)
-    latch = kill_switch(settings.home, ledger, account)
-    traded = f"{account}:{PAPER}" if rung is not None and rung.rung == PAPER else account
-    cycles = ledger.cycles(traded, symbol, limit=1)
-    in_flight = ledger.in_flight(account)
-    day = _today(settings, ledger, traded, symbol)
-    unknown = sum(order.state == "unknown" for order in in_flight)
+    now = WallClock().now()
+    stands = standing_of(settings, ledger, exchange, now)
+    last, rung, latch = stands.last_cycle, stands.record, stands.latch
+    day = _today(settings, ledger, stands.traded, stands.symbol)
     return {
         "exchange": exchange,
-        "verdict": _verdict(latch is not None, unknown, day, WallClock().now(), settings.execution.cycle_seconds),
-        "symbol": symbol,
+        "verdict": _verdict(latch is not None, stands.unknown_orders, day, now, settings.execution.cycle_seconds),
+        "state": stands.state,
+        "cause": stands.cause or None,
+        "symbol": stands.symbol,
         "rung": rung.rung if rung else None,
         "cap": rung.max_quantity if rung else None,
+        "expires_at": rung.expires_at if rung else None,
         "kill_switch": f"SET: {latch.reason} (by {latch.by})" if latch else "off",
-        "last_cycle": cycles[0].finished_at if cycles else None,
-        "refused": (cycles[0].report["refused"] or None) if cycles else None,
-        "open_orders": sum(order.state != "unknown" for order in in_flight),
-        "unknown_orders": unknown,
-        "profit": _profit(cycles[0].report, symbol) if cycles else None,
+        "last_cycle": last.finished_at if last else None,
+        "last_cycle_age": _age(now - last.finished_at) if last else None,
+        "refused": (last.report["refused"] or None) if last else None,
+        "open_orders": stands.open_orders,
+        "unknown_orders": stands.unknown_orders,
+        "equity": None if stands.equity is None else f"{stands.equity.quantize(Decimal('0.01'))} {stands.quote}",
+        "below_peak": None if stands.below_peak is None else f"{float(stands.below_peak):.2%}",
+        "profit": _profit(last.report, stands.symbol) if last else None,
         "today": day.verdict,
         "errors": f"{day.error_rate:.1%}",
         "latency_p95_ms": day.latency_p95_ms,
         "drawdown": f"{float(day.drawdown):.2%}",
     }
+
+
+def _age(passed: timedelta) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = max(0, round(passed.total_seconds()))
+    for name, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {name}"
+    return f"{seconds} s"
 
 
 def _verdict(is_latched: bool, unknown: int, day: DaySummary, now: datetime, cycle_seconds: float) -> str:

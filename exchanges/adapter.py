@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 from exchanges.base import Traffic
 from exchanges.errors import BadRequest, NoAnswer
 from exchanges.transport import Transport, Wiring, connect
+from services.clock import DateHeard
 from trading.instruments import Instrument, Kind
 from trading.market import Candle, Position
 from trading.money import ZERO, NotMoney, amount
@@ -50,17 +51,25 @@ class Reader:
         self.clock = wiring.clock
         self.client: Any = connect(self.client_class, wiring)
         self._instruments: Mapping[str, Instrument] | None = None
+        self._instruments_at: datetime | None = None  # market time
         self._loading = asyncio.Lock()
 
     async def load_instruments(self) -> Mapping[str, Instrument]:
-        """Ask the venue for its instruments, fee rates included; called once."""
+        """Ask the venue for its instruments, fee rates included."""
         raise NotImplementedError
 
-    async def instruments(self) -> Mapping[str, Instrument]:
-        """Every instrument we can trade, by symbol; read once and kept."""
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
+        """Every instrument we can trade, by symbol; read once and kept, and again where that was before `read_since`.
+
+        One that the list has lost (suspended) stays as it was: getting out of it must go on.
+        """
         async with self._loading:
-            if self._instruments is None:
-                self._instruments = await self.load_instruments()
+            read_at = self._instruments_at
+            if read_at is None or (read_since is not None and read_at < read_since):
+                asked_at = self.clock.now()
+                self._instruments = {**(self._instruments or {}), **await self.load_instruments()}
+                self._instruments_at = asked_at
+        assert self._instruments is not None
         return self._instruments
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -90,6 +99,11 @@ class Reader:
         """Requests sent by this client and how fast they were answered."""
         told: Traffic = self.client.traffic()
         return told
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """The newest `Date` headers of the venue's answers."""
+        heard: tuple[DateHeard, ...] = self.client.dates_heard()
+        return heard
 
     async def close(self) -> None:
         """Close connections at once."""

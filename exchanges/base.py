@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from services.clock import DateHeard
 from trading.instruments import Instrument
 from trading.market import Balance, Candle, OrderBook, Position, Ticker, VenueStatus
 from trading.orders import Fill, OrderIntent, VenueOrder
@@ -41,8 +42,10 @@ class ExchangeReader(Protocol):
 
     name: str  # bybit, bitbank, bitflyer, okcoinjp
 
-    async def instruments(self) -> Mapping[str, Instrument]:
-        """Every instrument we can trade, by symbol; read once and kept (fee rates included)."""
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
+        """Every instrument we can trade, by symbol (fee rates included); read once and kept, and again where that was
+        before `read_since` (market time).
+        """
         ...
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -105,6 +108,10 @@ class ExchangeReader(Protocol):
         ...
 
     async def key_rights(self) -> KeyRights: ...
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """The newest `Date` headers of the venue's answers: its clock in whole seconds, at no request."""
+        ...
 
     def traffic(self) -> Traffic: ...
 

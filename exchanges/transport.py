@@ -34,8 +34,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -54,7 +55,7 @@ from exchanges.errors import (
     Refused,
     VenueError,
 )
-from services.clock import Clock
+from services.clock import Clock, DateHeard, seconds_since_boot
 
 if TYPE_CHECKING:
     from config.credentials import Credentials
@@ -142,7 +143,10 @@ class CallNotAllowed(RuntimeError):
     """A call that this client was never meant to make: a defect of ours, stopped before it left."""
 
 
+_DATES = 20  # newest `Date` headers that are kept
+
 _current: ContextVar[Route] = ContextVar("route of the request under way")
+_asked_at: ContextVar[float] = ContextVar("when the request under way was sent, in seconds_since_boot")
 _Client = TypeVar("_Client", bound="Transport")
 
 if TYPE_CHECKING:
@@ -247,10 +251,20 @@ class Transport(_CcxtClass):
         _current.set(route)
         return await self.fetch(signed["url"], signed["method"], signed["headers"], signed["body"])
 
+    def open(self, lazy: bool = False) -> None:
+        """Open ccxt's HTTP session, where there is none yet, with aiohttp's own repetition turned off.
+
+        aiohttp sends a GET again when its connection is dropped (`_retry_connection`, no public setting in 3.14): a
+        request that no budget has counted. A read is repeated by `fetch2`, which counts each.
+        """
+        super().open(lazy)
+        self.session._retry_connection = False
+
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         """Send one signed request and time it. Everything that keeps the answer from us is NoAnswer."""
         route = _current.get()
         self._sent += 1
+        _asked_at.set(seconds_since_boot())
         started = time.perf_counter()
         try:
             answer = await super().fetch(url, method, headers, body)
@@ -290,14 +304,29 @@ class Transport(_CcxtClass):
         request_body: Any,
     ) -> None:
         """ccxt's hook for every answer: raise what the answer means, by our tables and not by ccxt's."""
+        told = {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
+        self._note_date(told)
         error = self.judge(_current.get(), int(http_code), body, decoded)
         if isinstance(error, RateLimitExceeded):
-            told = {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
             wish = self.asked_to_wait(error, int(http_code), told, body)
             quiet = self.wiring.budget.be_quiet(wish.seconds, whole_address=wish.whole_address)
             _log.warning("%s: %s; quiet for %g s", self.venue, error.message, quiet)
         if error is not None:
             raise error
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """The newest `Date` headers, oldest first."""
+        return tuple(self._dates)
+
+    def _note_date(self, headers: Mapping[str, str]) -> None:
+        if "date" not in headers or "age" in headers:  # an answer out of a cache bears the date of its first sending
+            return
+        try:
+            told = parsedate_to_datetime(headers["date"])
+        except ValueError:
+            return
+        told = told.replace(tzinfo=UTC) if told.tzinfo is None else told
+        self._dates.append(DateHeard(_asked_at.get(), seconds_since_boot(), told))
 
     def asked_to_wait(self, error: VenueError, status: int, headers: Mapping[str, str], body: str) -> WaitWish:
         """How long the venue wants us to be quiet, and whether it means the whole address. Header names are in lower
@@ -332,6 +361,7 @@ class Transport(_CcxtClass):
         self._sent = 0
         self._failed = 0
         self._latencies_ms: deque[float] = deque(maxlen=500)
+        self._dates: deque[DateHeard] = deque(maxlen=_DATES)
 
 
 def _glimpse(body: str) -> str:

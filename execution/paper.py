@@ -13,6 +13,7 @@ from exchanges.base import ExchangeReader, KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, OrderNotFound, VenueError
 from execution.books import COLLATERAL, totals_of
 from execution.tally import Tally
+from services.clock import DateHeard
 from services.ledger import Ledger
 from trading.instruments import Instrument, Kind, Side
 from trading.market import Balance, Candle, OrderBook, Position, Ticker, VenueStatus
@@ -81,9 +82,9 @@ class PaperExchange:
 
     # -- the market, as it really is
 
-    async def instruments(self) -> Mapping[str, Instrument]:
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
         """The reader's instruments."""
-        return await self._reader.instruments()
+        return await self._reader.instruments(read_since=read_since)
 
     async def instrument(self, symbol: str) -> Instrument:
         """The reader's instrument. Raises BadRequest for a symbol that the venue lacks."""
@@ -116,6 +117,10 @@ class PaperExchange:
     def traffic(self) -> Traffic:
         """The reader's traffic: paper orders send nothing."""
         return self._reader.traffic()
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        """What the venue's real answers told."""
+        return self._reader.dates_heard()
 
     async def close(self) -> None:
         """Nothing to close: the reader belongs to whoever opened it."""

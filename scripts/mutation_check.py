@@ -103,6 +103,27 @@ MUTANTS = (
         RECONCILE,
     ),
     Mutant(
+        "a request that was lost at bitFlyer may arrive within the order's own lifetime",
+        "execution/desk.py",
+        "    longest = _LATEST_SIGHT_SECONDS if accepted else order_lifetime_minutes * 60\n",
+        "    longest = _LATEST_SIGHT_SECONDS\n",
+        ("tests/execution/test_reconcile_search.py::TestAtBitflyer",),
+    ),
+    Mutant(
+        "a read on a dropped connection is repeated by us alone",
+        "exchanges/transport.py",
+        "        self.session._retry_connection = False\n",
+        "",
+        TRANSPORT,
+    ),
+    Mutant(
+        "after a jump the new time has to be proved",
+        "tasks/session.py",
+        "        if has_jumped:  # whoever",
+        "        if False:  # whoever",
+        ("tests/tasks/test_clock_skew.py",),
+    ),
+    Mutant(
         "absence needs three looks",
         "execution/search.py",
         "_LOOKS_FOR_PROOF = 3",
@@ -190,8 +211,8 @@ MUTANTS = (
     Mutant(
         "a venue that says too many makes us quiet",
         "exchanges/transport.py",
-        "        if isinstance(error, RateLimitExceeded):\n            told",
-        "        if False:\n            told",
+        "        if isinstance(error, RateLimitExceeded):\n            wish",
+        "        if False:\n            wish",
         ("tests/exchanges/test_rate_limited.py",),
     ),
     Mutant(

@@ -7,7 +7,8 @@ venue's clock on, so that days of market pass in a minute. Signatures are always
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -46,14 +47,40 @@ class WallWatch:
         """`wall` is the clock that is watched (default: the machine's), `steady` gives seconds that only go on."""
         self.wall = wall or WallClock()
         self._steady = steady
-        self._began = self._apart()
+        self._began = self.apart()
 
     def jumped_seconds(self) -> float:
         """How far the wall has been moved since this watch began; positive: ahead."""
-        return self._apart() - self._began
+        return self.apart() - self._began
 
-    def _apart(self) -> float:
+    def apart(self) -> float:
+        """How far the wall, as it is set now, is ahead of the clock that cannot be set (seconds)."""
         return self.wall.now().timestamp() - self._steady()
+
+
+@dataclass(frozen=True)
+class DateHeard:
+    """The `Date` header of a venue's answer: whole seconds, the rest cut off (RFC 9110). It was written between two
+    moments of `seconds_since_boot`, so that it counts whatever the wall has been set to since.
+    """
+
+    asked_at: float
+    heard_at: float
+    told: datetime
+
+
+def skew_bounds(apart: float, heard: Sequence[DateHeard]) -> tuple[float, float] | None:
+    """The least and the most that the wall can be ahead of the venue (seconds); None where no date was heard.
+
+    `apart` is `WallWatch.apart()`. Each date narrows it; dates that contradict each other widen it to all they say.
+    """
+    if not heard:
+        return None
+    least = [each.asked_at + apart - each.told.timestamp() - 1 for each in heard]
+    most = [each.heard_at + apart - each.told.timestamp() for each in heard]
+    if max(least) <= min(most):
+        return max(least), min(most)
+    return min(least), max(most)
 
 
 class ClockGone(Exception):

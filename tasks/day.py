@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
+from execution.standing import Standing, standing_of
 from services.clock import WallClock
 from services.ledger import Ledger
 from services.logs import configure_logging
@@ -35,6 +36,7 @@ class Day:
     points: tuple[CyclePoint, ...]
     fills: tuple[Fill, ...]
     summary: DaySummary
+    standing: Standing
 
     @property
     def quote(self) -> str:
@@ -82,6 +84,7 @@ def day_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, begin: da
         points=points,
         fills=tuple(sorted(fills, key=lambda fill: fill.at)),
         summary=summarise(points, settings.execution.cycle_seconds),
+        standing=standing_of(settings, ledger, exchange, WallClock().now()),
     )
 
 
@@ -124,8 +127,11 @@ def verdict(day: Day) -> str:
     told = day.summary
     change = "unknown" if told.change is None else f"{plain(told.change.quantize(Decimal('0.01')))} {day.quote}"
     latency = "unknown" if told.latency_p95_ms is None else f"{told.latency_p95_ms:g} ms"
+    stands = day.standing
     rows = [
+        ("state now", f"{stands.state}: {stands.cause}" if stands.cause else str(stands.state)),
         ("rung", told.rung or "none"),
+        ("certificate holds until", f"{stands.record.expires_at:%Y-%m-%d %H:%M} UTC" if stands.record else "none"),
         ("account", day.account),
         ("cycles / failed / missed", f"{told.cycles} / {told.failed} / {told.missed}"),
         ("orders refused by a risk rule", str(told.refused)),

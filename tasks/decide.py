@@ -24,7 +24,17 @@ from trading.maintenance import Maintenance, maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, day_of, drawdown, start_of_day
-from trading.risk import Approved, RecentOrder, Refused, RiskFacts, RiskLimits, RungCap, assess, trading_state
+from trading.risk import (
+    Approved,
+    RecentOrder,
+    Refused,
+    RiskFacts,
+    RiskLimits,
+    RungCap,
+    TradingState,
+    assess,
+    trading_state,
+)
 from trading.sizing import NoOrder, Target, order_for
 from trading.stages import CHECKS, concerning
 
@@ -87,7 +97,8 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         max_notional=limits.max_order_notional,
     )
     if isinstance(proposed, NoOrder):
-        return Decision(target, None, proposed.reason)
+        facts = risk_facts(session, desk, None, books, market, standing, collateral)
+        return Decision(target, None, proposed.reason, _in_words(trading_state(facts, limits)))
     intent = proposed.intent(
         client_order_id=client_order_id(desk.account, cycle_id),
         venue=session.name,
@@ -97,8 +108,12 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
     desk.running = session.running(await session.listed())
     cap = certified_cap(rung, desk.running)
     facts = risk_facts(session, desk, cap, books, market, standing, collateral)
-    state, why = trading_state(facts, limits)
-    return Decision(target, assess(intent, facts, limits), proposed.reason, f"{state}: {why}" if why else state)
+    return Decision(target, assess(intent, facts, limits), proposed.reason, _in_words(trading_state(facts, limits)))
+
+
+def _in_words(judged: tuple[TradingState, str]) -> str:
+    state, why = judged
+    return f"{state}: {why}" if why else str(state)
 
 
 def certified_cap(record: RungRecord, running: Fingerprint) -> RungCap:

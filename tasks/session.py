@@ -23,7 +23,7 @@ from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import hold_account
 from execution.paper import PaperExchange
-from services.clock import Clock, WallWatch
+from services.clock import Clock, WallWatch, skew_bounds
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
@@ -37,6 +37,8 @@ from trading.stages import PAPER
 # A clock that drifts does so slowly, and the question costs a request; one that was set is asked about at once.
 _SKEW_KEPT = timedelta(minutes=10)
 _JUMP_SECONDS = 0.5
+# Venues announce changes of their rules days before; a rule that changes without a word is seen within the hour.
+_RULES_KEPT = timedelta(hours=1)
 
 
 class Session:
@@ -68,18 +70,20 @@ class Session:
         return running_fingerprint(self.settings, self.name, self.key_id, self._instrument)
 
     async def listed(self) -> Instrument:
-        """The traded instrument as the venue lists it. Raises BadRequest for a symbol that the venue lacks.
+        """The traded instrument as the venue lists it, an hour ago at most. Raises BadRequest for a symbol that the
+        venue lacks.
 
         Not as it is now: bitbank raises its smallest order for a while under load, which is no change of its rules.
         """
-        known = await self.reader.instruments()
+        known = await self.reader.instruments(read_since=self.clock.now() - _RULES_KEPT)
         return known.get(self.symbol) or await self.reader.instrument(self.symbol)
 
     async def clock_skew_seconds(self) -> float | None:
         """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs.
 
-        Read every ten minutes, and at once when the wall clock has jumped. A venue that tells no time: how far the wall
-        has jumped since the session was opened, None where it has not.
+        Read every ten minutes, and at once when the wall clock has jumped. Of a venue that tells no time the `Date`
+        headers of its answers are read; once the wall has jumped the most that they allow counts, and without any
+        header the jump itself. None: nothing is known, and the wall has not jumped.
         """
         wall, jumped = self.wall_watch.wall, self.wall_watch.jumped_seconds()
         asked_at = wall.now()
@@ -89,9 +93,17 @@ class Session:
             skew = None if theirs is None else _certain_skew(asked_at, heard_at, theirs)
             self._skew = (asked_at, jumped, skew)
         assert self._skew is not None
-        if self._skew[2] is None and abs(jumped) > _JUMP_SECONDS:
-            return jumped
-        return self._skew[2]
+        return self._skew[2] if self._skew[2] is not None else self._skew_by_dates(jumped)
+
+    def _skew_by_dates(self, jumped: float) -> float | None:
+        has_jumped = abs(jumped) > _JUMP_SECONDS
+        bounds = skew_bounds(self.wall_watch.apart(), self.reader.dates_heard())
+        if bounds is None:
+            return jumped if has_jumped else None
+        least, most = bounds
+        if has_jumped:  # whoever set it has to be proved right
+            return max(bounds, key=abs)
+        return least if least > 0 else min(most, 0.0)
 
     def _skew_still_holds(self, now: datetime, jumped: float) -> bool:
         if self._skew is None:

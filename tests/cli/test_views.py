@@ -1,13 +1,19 @@
 """status, orders, fills, balances, config: what the ledger knows, for people and for programs."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from config.settings import EXCHANGES
-from tests.cli.accounts import certify
+from services.clock import WallClock
+from services.ledger import CycleRecord, Ledger
+from tests.certificates import certify as certify_rung
+from tests.cli.accounts import certify, settings_of
 from tests.cli.command import ROOT, Command
 from tests.cli.conftest import Venues
 
@@ -24,6 +30,25 @@ def test_an_empty_home_is_shown_as_such(command: Command) -> None:
         assert "none" in command.run(view).stdout
 
 
+def test_the_status_says_what_each_account_may_do_and_why(command: Command) -> None:
+    now, account, symbol = WallClock().now(), "bitbank", "BTC/JPY"
+    with contextlib.closing(Ledger(settings_of(command.home).ledger_url)) as ledger:
+        certify_rung(ledger, account, symbol, now, "ramp_25")
+        report = {"refused": "", "discrepancies": [], "trading_state": "reduce_only: daily loss 3 JPY of 2 JPY"}
+        began = now - timedelta(minutes=7)
+        ledger.record_cycle(CycleRecord("c1", account, symbol, "ramp_25", began, began, True, None, report))
+        ledger.record_equity(account, "JPY", Decimal(200), began)
+        ledger.record_equity(account, "JPY", Decimal(150), began)
+    told = json.loads(command.run("status", "--json").stdout)
+    bitbank = told["bitbank"]
+    assert (bitbank["state"], bitbank["cause"]) == ("REDUCE_ONLY", "daily loss 3 JPY of 2 JPY")
+    assert (bitbank["rung"], bitbank["last_cycle_age"]) == ("ramp_25", "7 min")
+    assert (bitbank["equity"], bitbank["below_peak"]) == ("150.00 JPY", "25.00%")
+    assert datetime.fromisoformat(bitbank["expires_at"]) > now
+    assert told["bybit"]["state"] == "HALT" and "crypto-bot check bybit --orders" in told["bybit"]["cause"]
+    assert "REDUCE_ONLY" in command.run("status").stdout
+
+
 @pytest.mark.prefect
 def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url: str) -> None:
     venues("bitbank", "bybit")
@@ -34,7 +59,8 @@ def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url:
 
     status = json.loads(command.run("status", "--json").stdout)["bitbank"]
     assert status["rung"] == "ramp_100" and status["last_cycle"] and status["open_orders"] == 0
-    assert status["profit"].endswith(" JPY")
+    assert status["profit"].endswith(" JPY") and status["equity"].endswith(" JPY")
+    assert (status["state"], status["cause"]) == ("NORMAL", None)
     (order,) = json.loads(command.run("orders", "--json").stdout)
     assert (order["account"], order["side"], order["state"]) == ("bitbank", "buy", "filled")
     fills = json.loads(command.run("fills", "--json", "--exchange", "bitbank").stdout)

@@ -3,6 +3,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -238,6 +239,66 @@ async def test_a_connection_that_ends_without_an_answer_leaves_the_outcome_unkno
         await bybit.call(PLACE, {})
     await bybit.close()
     await runner.cleanup()
+
+
+@asynccontextmanager
+async def venue_that_drops_the_second_request() -> AsyncIterator[Venue]:
+    """Its first answer keeps the connection; the next request on it is read and dropped; later ones are answered."""
+    venue = Venue(anything=OK)
+
+    async def answer(request: web.Request) -> web.Response:
+        told = await venue.handle(request)
+        if len(venue.asked) == 2:
+            assert request.transport is not None
+            request.transport.abort()
+        return told
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    venue.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield venue
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_read_on_a_connection_that_was_dropped_is_repeated_by_us_and_counted(
+    tmp_path: Path, clock: StillClock
+) -> None:
+    async with venue_that_drops_the_second_request() as venue:
+        bybit = client(venue, tmp_path, clock, attempts=2)
+        assert await bybit.call(BALANCES, {}) == OK
+        assert await bybit.call(BALANCES, {}) == OK
+        await bybit.close()
+        assert (len(venue.asked), bybit.traffic().requests, bybit.traffic().errors) == (3, 3, 1)
+
+
+async def test_a_read_that_may_be_asked_once_is_asked_once_on_a_connection_that_is_dropped(
+    tmp_path: Path, clock: StillClock
+) -> None:
+    async with venue_that_drops_the_second_request() as venue:
+        bybit = client(venue, tmp_path, clock, attempts=1)
+        await bybit.call(BALANCES, {})
+        with pytest.raises(NoAnswer):
+            await bybit.call(BALANCES, {})
+        await bybit.close()
+        assert len(venue.asked) == 2
+
+
+@pytest.mark.parametrize("route", [PLACE, CANCEL])
+async def test_an_order_on_a_connection_that_was_dropped_is_never_repeated(
+    tmp_path: Path, clock: StillClock, route: Route
+) -> None:
+    async with venue_that_drops_the_second_request() as venue:
+        bybit = client(venue, tmp_path, clock, attempts=3)
+        await bybit.call(BALANCES, {})
+        with pytest.raises(NoAnswer):
+            await bybit.call(route, {})
+        await bybit.close()
+        assert venue.paths()[1:] == [path_of(route)]
 
 
 @pytest.mark.parametrize("route", [PLACE, CANCEL])

@@ -10,6 +10,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -61,10 +62,12 @@ class LateVenue(ScriptedVenue):
 
     def arrive(self) -> None:
         """Take the requests whose time has come."""
-        due = [intent for at, intent in self.on_their_way if at <= self.clock.now()]
+        due = [(at, intent) for at, intent in self.on_their_way if at <= self.clock.now()]
         self.on_their_way = [(at, intent) for at, intent in self.on_their_way if at > self.clock.now()]
-        for intent in due:
-            self.book_order(intent)
+        for at, intent in due:  # the venue has had it since then, whenever it was looked at
+            booked = self.booked[self.book_order(intent)]
+            booked.told = replace(booked.told, created_at=at)
+            self._listed_at[booked.told.venue_order_id] = at + timedelta(seconds=self.visible_after)
 
     def book_order(self, intent: OrderIntent) -> str:
         number = super().book_order(intent)
@@ -242,6 +245,15 @@ class TraderAtVenue(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.001, 1.0, 5.0, 40.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
         self.run(self.clock.sleep(seconds))
+
+    @precondition(lambda self: not self.unsettled and not self.venue.on_their_way)
+    @rule(seconds=st.sampled_from([5.0, 40.0, 700.0]), side=st.sampled_from(Side))
+    def a_request_is_looked_for_while_it_may_still_arrive(self, seconds: float, side: Side) -> None:
+        # As late as the venue allows: at bitFlyer within the order's own lifetime, long after any other lateness.
+        self.venue.arrives_after = max(ARRIVES[self.name])
+        self.places("late_request", side, QUANTITIES[0])
+        self.time_passes(seconds)
+        self.reconciles()
 
     @precondition(lambda self: not self.unsettled and not self.venue.on_their_way)
     @rule(quantity=st.sampled_from(QUANTITIES), then=st.sampled_from([None, "lost_request", "lost_ack"]))

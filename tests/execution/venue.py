@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from exchanges.base import KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, NoAnswer, OrderNotFound
+from services.clock import DateHeard
 from trading.instruments import FeeIn, Instrument, Kind, Side
 from trading.market import Balance, Candle, Level, OrderBook, Position, Ticker, VenueStatus
 from trading.orders import TERMINAL, Fill, OrderIntent, OrderType, State, TimeInForce, VenueOrder
@@ -293,7 +294,7 @@ class ScriptedVenue:
     async def collateral(self) -> Mapping[str, Decimal]:
         return {}
 
-    async def instruments(self) -> Mapping[str, Instrument]:
+    async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
         return {symbol: instrument(symbol, self.name) for symbol in (SPOT, PERPETUAL)}
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -325,6 +326,9 @@ class ScriptedVenue:
 
     def traffic(self) -> Traffic:
         return Traffic(self.requests.total(), 0, ())
+
+    def dates_heard(self) -> tuple[DateHeard, ...]:
+        return ()
 
     async def close(self) -> None:
         return None
