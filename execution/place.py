@@ -9,6 +9,7 @@ SENT (outcome unknown), and the next reconcile settles it.
 import logging
 
 from exchanges.errors import Busy, NoAnswer, Refused
+from exchanges.leaving import written_down
 from execution.desk import Desk, see_through
 from execution.latch import kill_switch
 from services.ledger import LedgerUnavailable
@@ -56,8 +57,9 @@ async def _in_turn(desk: Desk, approved: Approved, cycle_id: str | None, known_i
             # Pulled since we asked: a stop that saw no order then sees this one, or we see its switch. One of the two.
             why = f"not sent: the kill switch was latched by {latch.by} ({latch.reason})"
             return desk.ledger.record(desk.account, intent.client_order_id, Event.ABANDONED, desk.clock.now(), note=why)
-        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
-        return await send_once(desk, intent)
+        with written_down():
+            desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
+            return await send_once(desk, intent)
 
 
 def write_intent(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:

@@ -1,0 +1,165 @@
+"""Two hosts, one ledger: a trader moves from one to the other, killed or asleep, and no order is doubled.
+
+A host is a home with its own configuration; PostgreSQL, the venues and Prefect's server are what both reach.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from config.loader import load_settings
+from config.settings import ExchangeName, Settings
+from execution.audit import audit_books
+from execution.hold import LEASE_SECONDS
+from services.ledger import Ledger
+from services.simulated import RunningVenue, simulated_venues
+from tasks.session import trading
+from tests.cli.accounts import certify
+from tests.cli.command import Command, control, resting, until
+from tests.cli.test_trade import RESTING
+from tests.postgresql import postgresql
+from trading.audit import AuditReport
+from trading.orders import State
+
+KILLED: ExchangeName = "bybit"
+ASLEEP: ExchangeName = "bitbank"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    with postgresql() as at:
+        yield at
+
+
+@dataclass
+class Hosts:
+    """Host a, host b, and what is common to them."""
+
+    a: Command
+    b: Command
+    words: tuple[str, ...]
+    venues: dict[ExchangeName, RunningVenue]
+    ledger: Ledger
+
+    def settings(self, host: Command) -> Settings:
+        words = [word.removeprefix("--set=") for word in self.words]
+        return load_settings((), words, {"CRYPTO_BOT_HOME": str(host.home)})
+
+    def truth(self, name: ExchangeName) -> dict[str, Any]:
+        told: dict[str, Any] = control(self.venues[name].address.control_url, "truth")
+        return told
+
+    def orders(self, name: ExchangeName) -> int:
+        return len(self.truth(name)["orders"])
+
+    def resting(self, name: ExchangeName) -> list[dict[str, Any]]:
+        return resting(self.venues[name].address.control_url)
+
+
+@pytest.fixture
+def hosts(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    with simulated_venues(tmp_path / "venues", dict.fromkeys((KILLED, ASLEEP), ("--clock", "stepped"))) as venues:
+        words = [*RESTING, f"--set=ledger.url={database}/ledger"]
+        for name, venue in venues.items():
+            at = f"--set=exchanges.{name}"
+            words += [f"{at}.base_url={venue.address.base_url}", f"{at}.control_url={venue.address.control_url}"]
+            monkeypatch.setenv(f"{name.upper()}_API_KEY", venue.address.api_key)
+            monkeypatch.setenv(f"{name.upper()}_API_SECRET", venue.address.api_secret)
+        made = [Command(tmp_path / host, {"PREFECT_API_URL": os.environ["PREFECT_API_URL"]}) for host in ("a", "b")]
+        ledger = Ledger(f"{database}/ledger")
+        try:
+            yield Hosts(made[0], made[1], tuple(words), venues, ledger)
+        finally:
+            for host in made:
+                host.end_all()
+            ledger.close()
+
+
+def in_the_middle_of_an_order(hosts: Hosts, name: ExchangeName) -> bool:
+    """Whether an order was sent a moment ago and its answer has not come."""
+    return [order.state for order in hosts.ledger.in_flight(name)] == [State.SENT]
+
+
+def holder(database: str, account: str) -> tuple[str, int]:
+    with create_engine(database).connect() as connection:
+        row = connection.execute(text("SELECT holder, token FROM leases WHERE account = :a"), {"a": account}).one()
+    return str(row.holder), int(row.token)
+
+
+def intents_by(database: str, account: str, token: int) -> int:
+    query = text("SELECT count(*) FROM orders WHERE account = :a AND lease_token = :t")
+    with create_engine(database).connect() as connection:
+        return int(connection.execute(query, {"a": account, "t": token}).scalar_one())
+
+
+async def audited(hosts: Hosts, name: ExchangeName) -> AuditReport:
+    async with trading(name, hosts.settings(hosts.b)) as here:
+        return await audit_books(here.desk, hosts.truth(name))
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(
+    hosts: Hosts, database: str, prefect_url: str
+) -> None:
+    url, names = f"{database}/ledger", (KILLED, ASLEEP)
+    for name in names:
+        certify(hosts.a.home, name, *hosts.words)
+    first = {name: hosts.a.start("trade", name, *hosts.words) for name in names}
+    for name in names:
+        until(lambda name=name: hosts.orders(name) >= 2, f"two orders at {name}")
+        control(hosts.venues[name].address.control_url, "faults", name="hang", times=1)
+    for name in names:
+        until(lambda name=name: in_the_middle_of_an_order(hosts, name), f"{name} in the middle of an order")
+        time.sleep(0.3)  # no order takes so long to be answered
+        until(lambda name=name: in_the_middle_of_an_order(hosts, name), f"{name} in the middle of an order", 0)
+        first[name].send_signal(signal.SIGKILL if name == KILLED else signal.SIGSTOP)
+    left_at = time.monotonic()
+    before = {name: holder(url, name) for name in names}
+    known = {name: hosts.orders(name) for name in names}
+    lost = {name: hosts.ledger.in_flight(name)[0] for name in names}
+
+    # Fenced: nothing of the other host before the lease has run out.
+    second = {name: hosts.b.start("trade", name, *hosts.words) for name in names}
+    for name in names:
+        until(lambda name=name: holder(url, name)[1] > before[name][1], f"{name} on the other host", 60)
+    waited = time.monotonic() - left_at
+    assert waited > LEASE_SECONDS - LEASE_SECONDS / 3 - 1, waited
+    for name in names:
+        until(lambda name=name: hosts.orders(name) > known[name] + 1 or second[name].poll() is not None, "it trades")
+        assert second[name].poll() is None, hosts.b.said(second[name])
+        # The order whose answer nobody heard exists once, and is known.
+        found = hosts.ledger.order(name, lost[name].intent.client_order_id)
+        assert found is not None and found.venue_order_id is not None, found
+        assert found.state not in (State.SENT, State.UNKNOWN), found
+    print(f"the other host had both accounts {waited:.1f} s after the first was gone")
+
+    # The sleeper wakes: it may write no intent any more, and leaves the orders of its successor alone.
+    written = intents_by(url, ASLEEP, before[ASLEEP][1])
+    first[ASLEEP].send_signal(signal.SIGCONT)
+    assert hosts.a.ended(first[ASLEEP]) == 1, hosts.a.said(first[ASLEEP])
+    assert f":{second[ASLEEP].pid} (" in hosts.a.said(first[ASLEEP])
+    assert intents_by(url, ASLEEP, before[ASLEEP][1]) == written
+    assert "cancelled" not in hosts.a.said(first[ASLEEP])
+
+    # A stop from the host on which nothing trades: the traders of the other one hear it through the ledger.
+    stopped = hosts.a.run("stop", *hosts.words)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    then = {name: hosts.orders(name) for name in names}
+    for name in names:
+        until(lambda name=name: "kill_switch" in hosts.b.said(second[name]), f"{name} refused by the kill switch")
+        assert hosts.resting(name) == [] and hosts.orders(name) == then[name]
+        second[name].send_signal(signal.SIGINT)
+    for name in names:
+        assert hosts.b.ended(second[name]) == 0, hosts.b.said(second[name])
+        report = asyncio.run(audited(hosts, name))
+        assert report.is_clean and report.orders == hosts.orders(name), report
+    assert hosts.ledger.verify_chain() is None
