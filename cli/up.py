@@ -118,8 +118,9 @@ class _Operation:
                 self.supervisor.add(worker)
             self.supervisor.watch(self.stopped, self._all_trade)
             if not self.stopped.is_set():
+                trading = [name for name in self.exchanges if not self.traders[name].waits_for]
                 say(
-                    f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(self.exchanges)} trade · "
+                    f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(trading) or 'none here'} trade · "
                     "Ctrl+C stops all"
                 )
             self.supervisor.watch(self.stopped)
@@ -209,7 +210,9 @@ class _Operation:
         return " ".join(cycles[0].cycle_id for cycles in found if cycles)
 
     def _all_trade(self) -> bool:
-        return all(self._newest_cycle(name) != self.at_start[name] for name in self.exchanges)
+        return all(
+            child.waits_for or self._newest_cycle(name) != self.at_start[name] for name, child in self.traders.items()
+        )
 
     def _is_silent(self, name: ExchangeName) -> bool:
         """Whether a trader has shown no cycle for three of them. Without the Prefect API it runs none, rightly."""

@@ -111,6 +111,6 @@ def _runs() -> Iterator[int]:
 def absolute_places(settings: Settings) -> None:
     """The worker's runs have another working directory: what is named in the environment must be found from there."""
     os.environ["CRYPTO_BOT_HOME"] = str(settings.home.resolve())
-    files = os.environ.get("CRYPTO_BOT_CONFIG")
-    if files:
-        os.environ["CRYPTO_BOT_CONFIG"] = os.pathsep.join(str(Path(each).resolve()) for each in files.split(os.pathsep))
+    for name in ("CRYPTO_BOT_CONFIG", "PYTHONPATH"):
+        if told := os.environ.get(name):
+            os.environ[name] = os.pathsep.join(str(Path(each).resolve()) for each in told.split(os.pathsep) if each)

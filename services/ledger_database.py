@@ -123,6 +123,8 @@ def _checked_url(url: str) -> URL:
         ) from None
     if parsed.password:
         Secret(str(parsed.password))  # tells the log mask before the first connection can fail
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")  # ours, whatever SQLAlchemy's own choice is
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigurationError(f"ledger.url: {backend} is not supported; use sqlite or postgresql")

@@ -66,7 +66,7 @@ def postgresql() -> Iterator[str]:
                 time.sleep(0.1)
             for name in ("ledger", "prefect"):
                 subprocess.run([binaries / "createdb", *at, name], check=True, capture_output=True)
-            yield f"postgresql://bot@127.0.0.1:{port}"
+            yield f"postgresql+psycopg://bot@127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGQUIT)  # at once: the data are thrown away
             try:

@@ -4,6 +4,8 @@ A host is a home with its own configuration; PostgreSQL, the venues and Prefect'
 """
 
 import asyncio
+import base64
+import json
 import os
 import signal
 import time
@@ -11,10 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from cli.prefect_auth import password_file
+from cli.prefect_server import free_port
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.audit import audit_books
@@ -23,8 +28,10 @@ from services.ledger import Ledger
 from services.simulated import RunningVenue, simulated_venues
 from tasks.session import trading
 from tests.cli.accounts import certify
-from tests.cli.command import Command, control, resting, until
+from tests.cli.command import Command, control, one_line, processes_of, resting, until
+from tests.cli.conftest import Venues
 from tests.cli.test_trade import RESTING
+from tests.cli.test_up import child
 from tests.postgresql import postgresql
 from trading.audit import AuditReport
 from trading.orders import State
@@ -163,3 +170,82 @@ def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(
         report = asyncio.run(audited(hosts, name))
         assert report.is_clean and report.orders == hosts.orders(name), report
     assert hosts.ledger.verify_chain() is None
+
+
+def ask(api: str, password: str, path: str, **body: object) -> Any:
+    """Call Prefect's API with its password: GET without a body, POST with one."""
+    headers = {
+        "Authorization": f"Basic {base64.b64encode(password.encode()).decode()}",
+        "Content-Type": "application/json",
+    }
+    data = json.dumps(body).encode() if body else None
+    with urlopen(Request(f"{api}/{path}", data=data, headers=headers), timeout=30) as reply:
+        return json.load(reply)
+
+
+@pytest.mark.slow
+def test_up_on_postgresql_is_joined_by_another_host_whose_worker_runs_a_check(hosts: Hosts, database: str) -> None:
+    certify(hosts.a.home, KILLED, *hosts.words)
+    port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    for host in (hosts.a, hosts.b):
+        host.environment["PREFECT_API_URL"] = ""
+    wall = "--set=execution.cycle_seconds=600"
+    on_postgresql = f"--set=prefect.database_url={database.replace('+psycopg', '')}/prefect"
+    a = hosts.a.start("up", "--port", str(port), "-e", KILLED, *hosts.words, wall, on_postgresql)
+    until(lambda: "ready after" in hosts.a.said(a) or a.poll() is not None, "a first cycle", 240)
+    assert a.poll() is None, hosts.a.said(a)
+    with create_engine(f"{database}/prefect").connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM deployment")).scalar_one() >= 8
+
+    # The other host has a copy of the password and the address, nothing else.
+    copy = password_file(hosts.b.home)
+    copy.parent.mkdir(parents=True)
+    copy.write_text(password_file(hosts.a.home).read_text())
+    b = hosts.b.start("up", "-e", KILLED, *hosts.words, wall, f"--set=prefect.api_url={api}")
+    until(lambda: "the trader of bybit waits: bybit is traded by" in hosts.b.said(b) or b.poll() is not None, "b")
+    workers = [until(lambda up=up: child(up.pid, "cli.prefect_worker"), "a worker") for up in (a, b)]
+
+    os.kill(workers[0], signal.SIGSTOP)
+    password = copy.read_text()
+    deployment = ask(api, password, "deployments/name/read_only/read-only")["id"]
+    run = ask(api, password, f"deployments/{deployment}/create_flow_run", parameters={"exchange": KILLED})["id"]
+    ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    until(lambda: ask(api, password, f"flow_runs/{run}")["state_type"] in ended, "the end of the check", 120)
+    state = ask(api, password, f"flow_runs/{run}")["state"]
+    assert state["type"] == "COMPLETED", (state, (hosts.b.home / "logs" / "worker.log").read_text()[-2000:])
+    assert list((hosts.b.home / "budget").glob("bybit-*.requests")), "it ran on the other host, whose worker was asleep"
+    os.kill(workers[0], signal.SIGCONT)
+
+    # Who only waits goes without touching anything, and the other trades on.
+    b.send_signal(signal.SIGINT)
+    assert hosts.b.ended(b) == 0 and "cancelled" not in hosts.b.said(b), hosts.b.said(b)
+    placed = hosts.orders(KILLED)
+    until(lambda: hosts.orders(KILLED) > placed + 1, "two more orders")
+    a.send_signal(signal.SIGINT)
+    assert hosts.a.ended(a) == 0 and hosts.resting(KILLED) == [], hosts.a.said(a)
+
+
+def test_a_stop_whose_kill_switch_no_other_host_can_see_is_not_clean(command: Command, venues: Venues) -> None:
+    venues(KILLED)
+    nobody = f"--set=ledger.url=postgresql+psycopg://bot@127.0.0.1:{free_port()}/ledger"
+    stopped = command.run("stop", "-e", KILLED, "--json", nobody)
+    told = json.loads(stopped.stdout)
+    assert stopped.returncode == 1 and not told["latched"], told
+    assert told["exchanges"][KILLED]["verified"], told  # the market itself is empty all the same
+    assert any("another host does not see that file" in problem for problem in told["problems"])
+
+
+def test_a_worker_needs_a_server_that_runs(command: Command) -> None:
+    assert "name the server" in one_line(command.run("worker").stderr)
+    refused = command.run("worker", f"--set=prefect.api_url=http://127.0.0.1:{free_port()}/api")
+    assert refused.returncode == 2 and "does not answer" in one_line(refused.stderr)
+
+
+@pytest.mark.prefect
+def test_a_worker_by_itself_ends_in_order(command: Command, prefect_url: str) -> None:
+    process = command.start("worker", f"--set=prefect.api_url={prefect_url}")
+    log = command.home / "logs" / "worker.log"
+    until(lambda: log.exists() and "started" in log.read_text(), "the worker", 60)
+    process.send_signal(signal.SIGTERM)
+    assert command.ended(process) == 0 and processes_of(command.home) == [], command.said(process)
