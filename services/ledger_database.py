@@ -188,6 +188,8 @@ def _bounded(url: URL, busy_seconds: float) -> URL:
     Without them a host that has gone keeps a query waiting for a quarter of an hour, and the trader with it: TCP
     repeats what is not acknowledged, and a silent connection is not even asked.
     """
+    if "psycopg" not in url.drivername:
+        return url
     seconds = max(2, round(busy_seconds))  # libpq takes no less for connecting
     bounds = {
         "connect_timeout": str(seconds),

@@ -198,6 +198,12 @@ def test_up_on_postgresql_is_joined_by_another_host_whose_worker_runs_a_check(ho
     with create_engine(f"{database}/prefect").connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM deployment")).scalar_one() >= 8
 
+    def due() -> int:
+        with create_engine(f"{database}/prefect").connect() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM flow_run WHERE auto_scheduled")).scalar_one())
+
+    until(lambda: due() > 0, "a scheduled run of the day's report: the scheduler fails (SQLAlchemy 2.1?)", 60)
+
     # The other host has a copy of the password and the address, nothing else.
     copy = password_file(hosts.b.home)
     copy.parent.mkdir(parents=True)
