@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -34,7 +35,7 @@ from tests.cli.test_trade import RESTING
 from tests.cli.test_up import child
 from tests.postgresql import postgresql
 from trading.audit import AuditReport
-from trading.orders import State
+from trading.orders import Order, State
 
 KILLED: ExchangeName = "bybit"
 ASLEEP: ExchangeName = "bitbank"
@@ -55,6 +56,7 @@ class Hosts:
     words: tuple[str, ...]
     venues: dict[ExchangeName, RunningVenue]
     ledger: Ledger
+    url: str  # the ledger's
 
     def settings(self, host: Command) -> Settings:
         words = [word.removeprefix("--set=") for word in self.words]
@@ -74,16 +76,20 @@ class Hosts:
 @pytest.fixture
 def hosts(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     with simulated_venues(tmp_path / "venues", dict.fromkeys((KILLED, ASLEEP), ("--clock", "stepped"))) as venues:
-        words = [*RESTING, f"--set=ledger.url={database}/ledger"]
-        for name, venue in venues.items():
-            at = f"--set=exchanges.{name}"
+        name = f"ledger_{uuid4().hex}"
+        with create_engine(f"{database}/ledger", isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        url = f"{database}/{name}"
+        words = [*RESTING, f"--set=ledger.url={url}"]
+        for exchange, venue in venues.items():
+            at = f"--set=exchanges.{exchange}"
             words += [f"{at}.base_url={venue.address.base_url}", f"{at}.control_url={venue.address.control_url}"]
-            monkeypatch.setenv(f"{name.upper()}_API_KEY", venue.address.api_key)
-            monkeypatch.setenv(f"{name.upper()}_API_SECRET", venue.address.api_secret)
+            monkeypatch.setenv(f"{exchange.upper()}_API_KEY", venue.address.api_key)
+            monkeypatch.setenv(f"{exchange.upper()}_API_SECRET", venue.address.api_secret)
         made = [Command(tmp_path / host, {"PREFECT_API_URL": os.environ["PREFECT_API_URL"]}) for host in ("a", "b")]
-        ledger = Ledger(f"{database}/ledger")
+        ledger = Ledger(url)
         try:
-            yield Hosts(made[0], made[1], tuple(words), venues, ledger)
+            yield Hosts(made[0], made[1], tuple(words), venues, ledger, url)
         finally:
             for host in made:
                 host.end_all()
@@ -101,10 +107,13 @@ def holder(database: str, account: str) -> tuple[str, int]:
     return str(row.holder), int(row.token)
 
 
-def intents_by(database: str, account: str, token: int) -> int:
-    query = text("SELECT count(*) FROM orders WHERE account = :a AND lease_token = :t")
+def written_by(database: str, token: int, order: Order) -> tuple[int, int]:
+    """How many intents bear a lease's token, and how many events the order has."""
+    intents = text("SELECT count(*) FROM orders WHERE account = :account AND lease_token = :token")
+    events = text("SELECT count(*) FROM events WHERE account = :account AND subject = :subject")
+    named = {"account": order.account, "token": token, "subject": order.intent.client_order_id}
     with create_engine(database).connect() as connection:
-        return int(connection.execute(query, {"a": account, "t": token}).scalar_one())
+        return tuple(int(connection.execute(query, named).scalar_one()) for query in (intents, events))  # type: ignore[return-value]
 
 
 async def audited(hosts: Hosts, name: ExchangeName) -> AuditReport:
@@ -114,10 +123,8 @@ async def audited(hosts: Hosts, name: ExchangeName) -> AuditReport:
 
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(
-    hosts: Hosts, database: str, prefect_url: str
-) -> None:
-    url, names = f"{database}/ledger", (KILLED, ASLEEP)
+def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(hosts: Hosts, prefect_url: str) -> None:
+    url, names = hosts.url, (KILLED, ASLEEP)
     for name in names:
         certify(hosts.a.home, name, *hosts.words)
     first = {name: hosts.a.start("trade", name, *hosts.words) for name in names}
@@ -149,12 +156,13 @@ def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(
         assert found.state not in (State.SENT, State.UNKNOWN), found
     print(f"the other host had both accounts {waited:.1f} s after the first was gone")
 
-    # The sleeper wakes: it may write no intent any more, and leaves the orders of its successor alone.
-    written = intents_by(url, ASLEEP, before[ASLEEP][1])
+    # The sleeper wakes in the middle of its order: it may write nothing any more, neither an intent nor how that order
+    # came out, and leaves the orders of its successor alone.
+    written = written_by(url, before[ASLEEP][1], lost[ASLEEP])
     first[ASLEEP].send_signal(signal.SIGCONT)
     assert hosts.a.ended(first[ASLEEP]) == 1, hosts.a.said(first[ASLEEP])
     assert f":{second[ASLEEP].pid} (" in hosts.a.said(first[ASLEEP])
-    assert intents_by(url, ASLEEP, before[ASLEEP][1]) == written
+    assert written_by(url, before[ASLEEP][1], lost[ASLEEP]) == written
     assert "cancelled" not in hosts.a.said(first[ASLEEP])
 
     # A stop from the host on which nothing trades: the traders of the other one hear it through the ledger.
