@@ -80,7 +80,7 @@ def hosts(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         with create_engine(f"{database}/ledger", isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         url = f"{database}/{name}"
-        words = [*RESTING, f"--set=ledger.url={url}"]
+        words = [*RESTING, f"--set=ledger.url={url}", "--set=execution.timeout=20"]
         for exchange, venue in venues.items():
             at = f"--set=exchanges.{exchange}"
             words += [f"{at}.base_url={venue.address.base_url}", f"{at}.control_url={venue.address.control_url}"]
@@ -130,6 +130,7 @@ def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(hosts
     first = {name: hosts.a.start("trade", name, *hosts.words) for name in names}
     for name in names:
         until(lambda name=name: hosts.orders(name) >= 2, f"two orders at {name}")
+    for name in names:
         control(hosts.venues[name].address.control_url, "faults", name="hang", times=1)
     for name in names:
         until(lambda name=name: in_the_middle_of_an_order(hosts, name), f"{name} in the middle of an order")
