@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium demo up drill test soak soak-up mutants check format pins clean
+.PHONY: setup setup-dev chromium postgresql demo up drill test soak soak-up mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -42,12 +42,16 @@ drill: setup
 chromium:
 	@test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -qq -y chromium; } > /dev/null 2>&1 || echo "chromium could not be installed: the test of the UI will be skipped"
 
+# PostgreSQL for the tests of two hosts (Debian; with pg_trgm, which Prefect needs); without it they are skipped.
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y postgresql; } > /dev/null 2>&1 || echo "PostgreSQL could not be installed: the tests of two hosts will be skipped"
+
 # 24 simulated hours at one cycle a minute on four venues; about half an hour on two cores.
 soak-up: setup-dev
 	@$(BIN)/python -m tests.soak --hours 24
 
 # Two at a time: many tests wait for a process of theirs.
-test: setup-dev chromium
+test: setup-dev chromium postgresql
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Guards removed one at a time: the tests must notice each.
@@ -71,7 +75,7 @@ format: setup-dev
 
 # New pins: needs uv. Hashes are recorded, addresses of package indexes are not.
 pins:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build --extra postgresql -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean:

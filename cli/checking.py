@@ -15,9 +15,12 @@ from trading.checks import CheckFailed, StageReport
 def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
     """Run the stages at each exchange; exit status 0 when all passed, 1 when one did not."""
     settings = load_settings()
-    refuse_absent_api()
+    refuse_absent_api(settings.prefect)
     reports: list[StageReport] = []
-    with venues_ready(settings, exchanges, trading="minimal_order" in stages), prefect_api(settings.home):
+    with (
+        venues_ready(settings, exchanges, trading="minimal_order" in stages),
+        prefect_api(settings.home, settings.prefect),
+    ):
         run_until_stopped(lambda stop: _check(exchanges, stages, reports, stop))
     names: tuple[str, ...] = EXCHANGES
     reports.sort(key=lambda report: names.index(report.exchange))

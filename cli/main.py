@@ -123,6 +123,14 @@ def trade(
 
 
 @app.command()
+def worker() -> None:
+    """A worker for the Prefect server of another machine: its runs are those of the UI and of the schedules."""
+    from cli.worker import run_worker
+
+    raise typer.Exit(run_worker())
+
+
+@app.command()
 def stop(
     exchange: Annotated[str, typer.Option("--exchange", "-e", help="One exchange, or all.")] = "all",
     close_positions: Annotated[

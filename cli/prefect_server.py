@@ -1,12 +1,13 @@
-"""Prefect's server as a child process, made fit for many runs on SQLite.
+"""Prefect's server as a child process, made fit for many runs on SQLite; and where other commands find one.
 
-Run as a module (`python -m cli.prefect_server`) it is `prefect server start` with one difference: every writing
-transaction begins IMMEDIATE. Prefect begins them DEFERRED; two that read before they write then meet SQLite's
+Run as a module (`python -m cli.prefect_server`) it is `prefect server start` with one difference on SQLite: every
+writing transaction begins IMMEDIATE. Prefect begins them DEFERRED; two that read before they write then meet SQLite's
 "database is locked" at once, without waiting, the server answers 503 and the client sleeps 2 to 30 seconds
-(docs/adr/0006-prefect-server-on-sqlite.md).
+(docs/adr/0006-prefect-server-on-sqlite.md). On PostgreSQL that changes nothing.
 """
 
 import contextlib
+import errno
 import http.client
 import logging
 import os
@@ -20,12 +21,18 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cli.prefect_auth import known_password, password_environment
+from cli.prefect_auth import authorization, known_password, password_environment
 from config.errors import ConfigurationError
+from config.secret import Secret
+from config.settings_prefect import PrefectSettings
 
 # Where a running server leaves its address for other commands.
 _NOTE = "api-address"
+_LOOPBACK = "127.0.0.1"
+# Prefect 3.8.8 also knows it as PREFECT_API_DATABASE_CONNECTION_URL; this name wins.
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 # Measured: with batches of one the recorder of task runs is the bottleneck (docs/adr/0006-prefect-server-on-sqlite.md).
 SERVER_ENVIRONMENT = {
@@ -66,10 +73,11 @@ def api_is_up(url: str, timeout: float = 2.0) -> bool:
 class PrefectServer:
     """A server that is starting or up. `api` is its address, ending in /api; `log` holds what it says."""
 
-    def __init__(self, api: str, log: Path, port: int) -> None:
+    def __init__(self, api: str, log: Path, port: int, listen_on: str = _LOOPBACK) -> None:
         self.api = api
         self.log = log
         self._port = port
+        self._listen_on = listen_on
         self.process = self._start("w")
 
     def start_again(self) -> "subprocess.Popen[bytes]":
@@ -80,7 +88,7 @@ class PrefectServer:
     def _start(self, mode: str) -> "subprocess.Popen[bytes]":
         with self.log.open(mode) as words:
             return subprocess.Popen(
-                [sys.executable, "-m", "cli.prefect_server", str(self._port), str(os.getpid())],
+                [sys.executable, "-m", "cli.prefect_server", str(self._port), str(os.getpid()), self._listen_on],
                 stdout=words,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -100,19 +108,26 @@ class PrefectServer:
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path, port: int | None = None, password: str | None = None) -> Iterator[PrefectServer]:
-    """Run a Prefect server with its database under `home` for the length of the block; it is still starting when the
-    block begins.
+def prefect_server(
+    home: Path,
+    port: int | None = None,
+    password: str | None = None,
+    settings: PrefectSettings | None = None,
+) -> Iterator[PrefectServer]:
+    """Run a Prefect server for the length of the block, with its database under `home` or where `settings` say; it is
+    still starting when the block begins.
 
     The environment of this process is pointed at it, so flows that run here and children find it (import prefect
     inside the block). With a `password` (`user:password`) it answers only those who send it. Raises ConfigurationError
     when the port is in use.
     """
     home.mkdir(parents=True, exist_ok=True)
+    settings = settings or PrefectSettings()
     if port is not None:
-        refuse_used_port(port)
+        refuse_used_port(port, settings.listen_on)
     port = port or free_port()
-    api = f"http://127.0.0.1:{port}/api"
+    everywhere = settings.listen_on in ("0.0.0.0", "::")
+    api = f"http://{_LOOPBACK if everywhere else settings.listen_on}:{port}/api"
     changes = {
         **SERVER_ENVIRONMENT,
         "PREFECT_HOME": str(home.resolve()),
@@ -121,10 +136,11 @@ def prefect_server(home: Path, port: int | None = None, password: str | None = N
         "PREFECT_SERVER_UI_API_URL": api,
         "PREFECT_API_SSL_CERT_FILE": str(_one_certificate(home)),
         **(password_environment(password) if password else {}),
+        **_database(settings),
     }
     log, note = home / "server.log", home / _NOTE
     with _environment(changes):
-        server = PrefectServer(api, log, port)
+        server = PrefectServer(api, log, port, settings.listen_on)
         note.write_text(api)
         try:
             yield server
@@ -134,27 +150,61 @@ def prefect_server(home: Path, port: int | None = None, password: str | None = N
             _stop(server.process)
 
 
-def refuse_absent_api() -> None:
-    """Raise ConfigurationError when PREFECT_API_URL is set and does not answer."""
+def _database(settings: PrefectSettings) -> dict[str, str]:
+    if settings.database_url is None:
+        return {}
+    url = settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
+    Secret(urlsplit(url).password or "")  # tells the log mask
+    return {_DATABASE: url}
+
+
+def refuse_absent_api(settings: PrefectSettings) -> None:
+    """Raise ConfigurationError when an API is named (PREFECT_API_URL, `prefect.api_url`) and does not answer."""
     named = os.environ.get("PREFECT_API_URL")
     if named and not api_is_up(named):
         raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
+    if not named and settings.api_url and not api_is_up(settings.api_url):
+        raise ConfigurationError(f"prefect.api_url: {settings.api_url} does not answer: start that server first")
 
 
 @contextlib.contextmanager
-def prefect_api(home: Path) -> Iterator[str]:
-    """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, the server that runs under
-    `home`, else one of our own.
+def joined_api(home: Path, api: str) -> Iterator[str]:
+    """Use a server that runs elsewhere for the length of the block; children do so too.
 
-    Yields its address. Raises ConfigurationError when PREFECT_API_URL does not answer.
+    The password is PREFECT_API_AUTH_STRING, or a copy of that server's file under `home` (`cli/prefect_auth.py`).
     """
-    refuse_absent_api()
+    (home / "prefect").mkdir(parents=True, exist_ok=True)
+    where = {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str((home / "prefect").resolve()),
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+    }
+    password = {} if authorization() else known_password(home)
+    with _environment({**where, **password}):
+        try:
+            yield api
+        finally:
+            send_what_is_left()
+
+
+@contextlib.contextmanager
+def prefect_api(home: Path, settings: PrefectSettings) -> Iterator[str]:
+    """Have a Prefect API for the length of the block: PREFECT_API_URL where it is set, `prefect.api_url`, the server
+    that runs under `home`, else one of our own.
+
+    Yields its address. Raises ConfigurationError when the one that is named does not answer.
+    """
+    refuse_absent_api(settings)
     logging.raiseExceptions = False  # Prefect's log worker prints to stderr when the API is away; we say it ourselves
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     named = os.environ.get("PREFECT_API_URL")
     if named:
         yield named
+        return
+    if settings.api_url:
+        with joined_api(home, settings.api_url):
+            yield settings.api_url
         return
     note = home / "prefect" / _NOTE
     running = note.read_text().strip() if note.exists() else ""
@@ -164,7 +214,7 @@ def prefect_api(home: Path) -> Iterator[str]:
             yield running
         return
     sys.stderr.write("starting Prefect's server (10 to 20 s; `crypto-bot up` keeps one running)\n")
-    with prefect_server(home / "prefect") as server:
+    with prefect_server(home / "prefect", settings=settings) as server:
         server.wait_until_up()
         yield server.api
 
@@ -211,13 +261,15 @@ def _one_certificate(home: Path) -> Path:
     return path
 
 
-def refuse_used_port(port: int) -> None:
-    """Raise ConfigurationError when something listens on this TCP port of loopback."""
+def refuse_used_port(port: int, address: str = _LOOPBACK) -> None:
+    """Raise ConfigurationError when something listens on this TCP port, or the address is not this machine's."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigurationError(f"prefect.listen_on: {address}: {error.strerror}") from None
             raise ConfigurationError(f"port {port} is in use ({error.strerror}): choose another with --port") from None
 
 
@@ -256,15 +308,15 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
-def _serve(port: str, parent: str) -> None:
+def _serve(port: str, parent: str, listen_on: str) -> None:
     end_with(int(parent))
     _begin_immediate()
     from prefect.cli import app
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    sys.argv = ["prefect", "server", "start", "--host", listen_on, "--port", port]
     app()
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:3])
+    _serve(*sys.argv[1:4])

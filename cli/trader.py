@@ -44,14 +44,14 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
     """
     settings = load_settings()
     if supervisor is None:
-        refuse_absent_api()
+        refuse_absent_api(settings.prefect)
     else:
         end_with(supervisor)
     with venues_ready(settings, (exchange,), trading=True):
         _refuse_while_stopped(settings, exchange)
         if supervisor is not None:
             _import_while_the_api_starts()
-        with prefect_api(settings.home) as api:
+        with prefect_api(settings.home, settings.prefect) as api:
             checked = supervisor is not None
             return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once, checked=checked))
 
@@ -95,9 +95,13 @@ async def _trade(
             await fallen.see_to(here)
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0, fallen=fallen)
         finally:
-            report = await leave(here)
+            other = await _who_trades_instead(here)
+            report = None if other else await leave(here)
     if api_is_up(api):
         tell(exchange, TRADER_ENDED)
+    if report is None:
+        say(f"{exchange}: {other} trades this account now: what rests there is left to it")
+        return 1
     for venue in report.venues:
         say(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
@@ -221,6 +225,23 @@ async def _until_next(here: "TradingSession", stop: asyncio.Event, pace: float) 
         slept, _ = await asyncio.gather(sleeping, stopped, return_exceptions=True)
         if isinstance(slept, Exception):
             raise slept
+
+
+async def _who_trades_instead(here: "TradingSession") -> str:
+    """Who has taken the account over from another host; "" as far as the ledger tells. Orders there are that one's."""
+    from execution.hold import holder_elsewhere
+    from execution.reach import ANSWER_SECONDS, within
+    from services.clock import WallClock
+    from services.ledger import LedgerUnavailable
+
+    def ask() -> str:
+        return holder_elsewhere(here.settings.home, here.ledger, here.account, WallClock().now())
+
+    try:
+        return await within(ANSWER_SECONDS, ask)
+    except LedgerUnavailable as error:
+        log.warning("%s: whether another host trades the account is not known: %s", here.name, error)
+        return ""
 
 
 async def leave(here: "TradingSession") -> "StopReport":

@@ -1,4 +1,5 @@
 """`crypto-bot up`: Prefect server and UI, deployments, a worker, simulated venues where configured, one trader each.
+With `prefect.api_url` it joins a server of another machine: a worker and traders alone.
 
 All of it starts at once, is a child of this process and is started again when it dies. It goes down in the order that
 is safe: traders first, each proving that it left no order, then what the worker runs, the worker, the server, the
@@ -9,56 +10,68 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cli.output import say
 from cli.prefect_auth import api_password, password_file
-from cli.prefect_server import PrefectServer, api_is_up, prefect_server, refuse_used_port
-from cli.provision import POOL
-from cli.supervisor import Child, Process, Supervisor, end_all, end_in_order, wait_or_kill
+from cli.prefect_server import (
+    PrefectServer,
+    api_is_up,
+    joined_api,
+    prefect_server,
+    refuse_absent_api,
+    refuse_used_port,
+)
+from cli.supervisor import Child, Process, Supervisor, end_all, wait_or_kill
 from cli.venues import venues_ready
+from cli.worker import CHECKOUT, absolute_places, end_worker, log_of, start_module, start_worker
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
+from execution.hold import holder_elsewhere
 from execution.latch import kill_switch
+from services.clock import WallClock
 from services.ledger import Ledger, LedgerUnavailable
 from trading.stages import PAPER
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
 _TRADER_SECONDS = 60.0  # a trader's stop reads its venue until it is proved empty
-_RUN_SECONDS = 20.0  # what a deployment's run may take to clear up behind itself
-_WORKER_SECONDS = 10.0
 _SILENT_CYCLES = 3
 _PULSE_SECONDS = 5.0
+_OUR_SERVER = "Prefect's server, its deployments"
 _FIRST_CYCLE_SECONDS = 600.0  # three checks at the smallest budget come before it
 # The simulated venues that start here keep their published limits, which are wider than what the configuration asks
 # of a real account: OKJ's three checks at 20 requests a minute would take three minutes.
 _SIMULATED_REQUESTS = 240
-# What the worker's runs carry in their environment, so that they are found also when the worker has died.
-_MARK = "CRYPTO_BOT_UP"
 
 
 def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
     """Run all of it until Ctrl+C; exit status 0 when every account was proved empty."""
     began = time.monotonic()
     settings = load_settings()
-    if not (_CHECKOUT / "prefect.yaml").is_file():
-        raise ConfigurationError(f"{_CHECKOUT / 'prefect.yaml'} is missing: run `crypto-bot up` from a checkout")
-    refuse_used_port(port)
-    _absolute_places(settings)
-    with venues_ready(settings, exchanges, trading=True, requests_per_minute=_SIMULATED_REQUESTS):
-        password = api_password(settings.home)
-        with prefect_server(settings.home / "prefect", port, password) as server:
-            stopped = threading.Event()
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, lambda *_: stopped.set())
-            clean = _Operation(settings, tuple(exchanges), server, stopped, began).run()
+    if not (CHECKOUT / "prefect.yaml").is_file():
+        raise ConfigurationError(f"{CHECKOUT / 'prefect.yaml'} is missing: run `crypto-bot up` from a checkout")
+    joined = settings.prefect.api_url
+    if joined:
+        refuse_absent_api(settings.prefect)
+    else:
+        refuse_used_port(port, settings.prefect.listen_on)
+    absolute_places(settings)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(venues_ready(settings, exchanges, trading=True, requests_per_minute=_SIMULATED_REQUESTS))
+        server: PrefectServer | None = None
+        if joined:
+            api = stack.enter_context(joined_api(settings.home, joined))
+        else:
+            password = api_password(settings.home)
+            server = stack.enter_context(prefect_server(settings.home / "prefect", port, password, settings.prefect))
+            api = server.api
+        stopped = threading.Event()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: stopped.set())
+        clean = _Operation(settings, tuple(exchanges), api, server, stopped, began).run()
     say("all is down" if clean else "[red]an account is not proved empty: crypto-bot stop[/]")
     return 0 if clean else 1
 
@@ -78,7 +91,8 @@ class _Operation:
 
     settings: Settings
     exchanges: tuple[ExchangeName, ...]
-    server: PrefectServer
+    api: str
+    server: PrefectServer | None  # None: it runs on another machine
     stopped: threading.Event
     began: float
     supervisor: Supervisor = field(default_factory=lambda: Supervisor(say))
@@ -89,28 +103,24 @@ class _Operation:
 
     def run(self) -> bool:
         """Start, look after, and take down; True when every account was proved empty."""
-        say("starting Prefect's server, its deployments and the traders")
+        say(f"starting {f'a worker at {self.api}' if self.server is None else _OUR_SERVER} and the traders")
         self.ledger = Ledger(self.settings.ledger_url)
-        provisioning = self._start("provision", "cli.provision")
-        worker = Child("the worker", self._start_worker)
+        # A server of another machine has been set up there, once for all that join it.
+        provisioning = None if self.server is None else self._start("provision", "cli.provision")
+        worker = Child("the worker", lambda: start_worker(self.settings))
         try:
             self.at_start = {name: self._newest_cycle(name) for name in self.exchanges}
             for name in self.exchanges:
                 self._add_trader(name)
-            self.supervisor.watch(self.stopped, self._is_server_up)
-            self.supervisor.children.append(
-                Child("Prefect's server", self.server.start_again, process=self.server.process)
-            )
-            say(f"Prefect's UI: {self.server.ui} (log in with the text in {password_file(self.settings.home)})")
-            self.supervisor.watch(self.stopped, lambda: provisioning.poll() is not None)
-            if not self.stopped.is_set() and provisioning.returncode != 0:
-                raise ConfigurationError(f"setting up Prefect failed; its words are in {self._log('provision')}")
+            if self.server is not None and provisioning is not None:
+                self._set_up(self.server, provisioning)
             if not self.stopped.is_set():
                 self.supervisor.add(worker)
             self.supervisor.watch(self.stopped, self._all_trade)
             if not self.stopped.is_set():
+                trading = [name for name in self.exchanges if not self.traders[name].waits_for]
                 say(
-                    f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(self.exchanges)} trade · "
+                    f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(trading) or 'none here'} trade · "
                     "Ctrl+C stops all"
                 )
             self.supervisor.watch(self.stopped)
@@ -119,10 +129,21 @@ class _Operation:
             self.ledger.close()
         return clean
 
-    def _is_server_up(self) -> bool:
-        if self.server.process.poll() is not None:
-            raise ConfigurationError(f"Prefect's server did not start; its last words are in {self.server.log}")
-        return api_is_up(self.server.api)
+    def _set_up(self, server: PrefectServer, provisioning: Process) -> None:
+        """Wait for our own server and for what it needs to run this bot."""
+
+        def is_up() -> bool:
+            if server.process.poll() is not None:
+                raise ConfigurationError(f"Prefect's server did not start; its last words are in {server.log}")
+            return api_is_up(server.api)
+
+        self.supervisor.watch(self.stopped, is_up)
+        self.supervisor.children.append(Child("Prefect's server", server.start_again, process=server.process))
+        say(f"Prefect's UI: {server.ui} (log in with the text in {password_file(self.settings.home)})")
+        self.supervisor.watch(self.stopped, lambda: provisioning.poll() is not None)
+        if not self.stopped.is_set() and provisioning.returncode != 0:
+            words = log_of(self.settings, "provision")
+            raise ConfigurationError(f"setting up Prefect failed; its words are in {words}")
 
     def _add_trader(self, name: ExchangeName) -> None:
         def start() -> Process:
@@ -132,8 +153,8 @@ class _Operation:
         child = Child(
             f"the trader of {name}",
             start,
-            clear_up=lambda: self._take_back((name,), f"the trader of {name} died"),
-            may_start=lambda: self._latched(name),
+            clear_up=lambda: self._held_elsewhere(name) or self._take_back((name,), f"the trader of {name} died"),
+            may_start=lambda: self._latched(name) or self._held_elsewhere(name),
             is_silent=lambda: self._is_silent(name),
             give_up=lambda: self._give_up(name),
         )
@@ -157,8 +178,19 @@ class _Operation:
     def _give_up(self, name: ExchangeName) -> None:
         from execution.emergency import stop_exchanges
 
+        if self._held_elsewhere(name):
+            return
         reason = f"the trader of {name} died again and again"
         asyncio.run(stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False))
+
+    def _held_elsewhere(self, name: ExchangeName) -> str:
+        """Why a trader of another host is in the way; its orders are not ours to take back."""
+        account = self.settings.account(name)
+        try:
+            holder = holder_elsewhere(self.settings.home, self.ledger, account, WallClock().now())
+        except LedgerUnavailable as error:
+            return str(error)
+        return f"{account} is traded by {holder}" if holder else ""
 
     def _latched(self, name: ExchangeName) -> str:
         account = self.settings.account(name)
@@ -178,7 +210,9 @@ class _Operation:
         return " ".join(cycles[0].cycle_id for cycles in found if cycles)
 
     def _all_trade(self) -> bool:
-        return all(self._newest_cycle(name) != self.at_start[name] for name in self.exchanges)
+        return all(
+            child.waits_for or self._newest_cycle(name) != self.at_start[name] for name, child in self.traders.items()
+        )
 
     def _is_silent(self, name: ExchangeName) -> bool:
         """Whether a trader has shown no cycle for three of them. Without the Prefect API it runs none, rightly."""
@@ -190,77 +224,33 @@ class _Operation:
             newest = self._newest_cycle(name)
         except LedgerUnavailable:
             newest = pulse.newest
-        if newest != pulse.newest or not api_is_up(self.server.api):
+        if newest != pulse.newest or not api_is_up(self.api):
             pulse.newest, pulse.seen_at = newest, now
         waited_for: float = self.settings.execution.cycle_seconds * _SILENT_CYCLES
         if pulse.newest == self.at_start[name]:
             waited_for = max(waited_for, _FIRST_CYCLE_SECONDS)
         return now - pulse.seen_at > waited_for
 
-    def _start_worker(self) -> Process:
-        words = (str(os.getpid()), "worker", "start", "--pool", POOL, "--type", "process", "--name", "crypto-bot up")
-        return self._start("worker", "cli.prefect_worker", *words)
-
     def _start(self, log: str, module: str, *words: str) -> Process:
-        with self._log(log).open("a") as told:
-            return subprocess.Popen(
-                [sys.executable, "-m", module, *words],
-                cwd=_CHECKOUT if module != "cli.main" else None,
-                env={**os.environ, _MARK: str(os.getpid())},
-                stdout=told,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return start_module(self.settings, log, module, *words)
 
-    def _log(self, name: str) -> Path:
-        path = self.settings.home / "logs" / f"{name}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def _take_down(self, worker: Child, provisioning: Process) -> bool:
+    def _take_down(self, worker: Child, provisioning: Process | None) -> bool:
         """Traders, then the worker's runs, then the worker; True when every account was proved empty."""
         say("going down: traders first")
-        if provisioning.poll() is None:
-            provisioning.kill()
-        pausing = self._start("provision", "cli.provision", "--pause")
+        pausing = None
+        if provisioning is not None:
+            if provisioning.poll() is None:
+                provisioning.kill()
+            pausing = self._start("provision", "cli.provision", "--pause")
         statuses = end_all([child.process for child in self.traders.values()], signal.SIGTERM, _TRADER_SECONDS)
         self.supervisor.finish_clearing()
-        unproved = [name for name, status in zip(self.traders, statuses, strict=True) if status != 0]
+        unproved = [
+            name
+            for name, status in zip(self.traders, statuses, strict=True)
+            if status != 0 and not self._held_elsewhere(name)
+        ]
         clean = not unproved or self._take_back(unproved, f"no proof from the trader of {', '.join(unproved)}")
-        wait_or_kill(pausing, 5)
-        _end_runs()
-        end_in_order(worker.process, signal.SIGINT, _WORKER_SECONDS)
+        if pausing is not None:
+            wait_or_kill(pausing, 5)
+        end_worker(worker)
         return clean
-
-
-def _end_runs() -> None:
-    """Ask the worker's runs to end and wait for them: a worker that stops kills its runs before they can clear up, and
-    those of a worker that died go on by themselves.
-    """
-    running = list(_runs())
-    for pid in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _RUN_SECONDS
-    while time.monotonic() < deadline and any(pid in running for pid in _runs()):
-        time.sleep(0.2)
-
-
-def _runs() -> Iterator[int]:
-    """Processes of flow runs that began under this `crypto-bot up` (read from /proc; elsewhere none)."""
-    mark = f"{_MARK}={os.getpid()}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environ = (process / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has ended, or is somebody else's
-        if mark in environ and any(each.startswith(b"PREFECT__FLOW_RUN_ID=") for each in environ):
-            yield int(process.name)
-
-
-def _absolute_places(settings: Settings) -> None:
-    """The worker's runs have another working directory: what is named in the environment must be found from there."""
-    os.environ["CRYPTO_BOT_HOME"] = str(settings.home.resolve())
-    files = os.environ.get("CRYPTO_BOT_CONFIG")
-    if files:
-        os.environ["CRYPTO_BOT_CONFIG"] = os.pathsep.join(str(Path(each).resolve()) for each in files.split(os.pathsep))

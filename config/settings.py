@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_prefect import PrefectSettings
 from config.strict import Strict
 from trading.money import amount
 
@@ -200,6 +201,7 @@ class Settings(Strict):
     ladder: LadderSettings
     logging: LoggingSettings
     ledger: LedgerSettings
+    prefect: PrefectSettings = Field(default_factory=PrefectSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
@@ -217,6 +219,11 @@ class Settings(Strict):
     @property
     def ledger_url(self) -> str:
         return self.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def ledger_is_shared(self) -> bool:
+        """Whether other hosts may use the same ledger: it is more than a file of this one."""
+        return not self.ledger_url.startswith("sqlite")
 
     @property
     def log_file(self) -> Path:

@@ -55,6 +55,7 @@ from exchanges.errors import (
     Refused,
     VenueError,
 )
+from exchanges.leaving import late_by
 from services.clock import Clock, DateHeard, seconds_since_boot
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ class Transport(_CcxtClass):
                 await self.wiring.budget.acquire(windows, at_most=LONGEST_ORDER_WAIT.total_seconds())
             except NoRoom as error:
                 raise Busy(self.venue, f"{route}: not sent, our own request budget is used up: {error}") from error
+            if (seconds := late_by()) > 0:
+                raise Busy(self.venue, f"{route}: not sent, this process was held up for {seconds:.0f} s before it")
         else:
             await self.wiring.budget.acquire(windows, cancelling=route.purpose is Purpose.CANCEL)
         signed = self.sign(route.path, [route.api], route.method, {} if params is None else params)

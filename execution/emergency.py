@@ -9,6 +9,7 @@ from config.errors import ConfigurationError
 from config.settings import Endpoint, ExchangeName, Settings
 from exchanges import create_exchange_client
 from execution.connect import resolve
+from execution.hold import beside_the_holder, holder_elsewhere
 from execution.reach import BUSY_SECONDS, LedgerInReach
 from execution.stop import StopReport, StopTarget, VenueStop, latch_all, stop_all
 from services.clock import WallClock
@@ -97,14 +98,16 @@ async def stop_exchanges(
         accounts = [settings.account(name) for name in names]
         latched, problems = True, list[str]()
         if latch:
-            latched, problems = await latch_all(accounts, books, settings.home, by, reason, clock)
+            latched, problems = await latch_all(
+                accounts, books, settings.home, by, reason, clock, shared=settings.ledger_is_shared
+            )
         idle = tuple([name for name in names if await _is_idle(settings, books, name)])
         busy = [name for name in names if name not in idle]
 
         async def stop(name: ExchangeName) -> StopReport | str:
             """One exchange from its address to its report, waiting for no other; or why it was not reached."""
             try:
-                target = await _target(settings, name)
+                target = await _target(await _beside_a_trader(settings, books, name), name)
             except ConfigurationError as error:
                 return str(error)
             except Exception as error:  # whatever it is, the other exchanges are stopped and this one is told
@@ -160,6 +163,18 @@ async def _is_idle(settings: Settings, books: LedgerInReach, name: ExchangeName)
         return not await books.ask(lambda ledger: ledger.in_flight(settings.account(name)))
     except LedgerUnavailable:
         return True
+
+
+async def _beside_a_trader(settings: Settings, books: LedgerInReach, name: ExchangeName) -> Settings:
+    """The settings with the budget that a trader on another host leaves; as they are where none is known of."""
+    account = settings.account(name)
+    try:
+        other = await books.ask(lambda ledger: holder_elsewhere(settings.home, ledger, account, WallClock().now()))
+    except LedgerUnavailable:
+        return settings
+    if not other:
+        return settings
+    return settings.model_copy(update={"execution": beside_the_holder(settings.execution)})
 
 
 async def _target(settings: Settings, name: ExchangeName) -> StopTarget:

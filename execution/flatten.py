@@ -141,7 +141,8 @@ def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note
     if ledger is not None and lease is None:
         try:
             holder = f"emergency stop by {by}"
-            lease = taken = ledger.take_lease(target.account, holder, WallClock().now(), _LEASE_SECONDS)
+            now = ledger.shared_time(WallClock().now())
+            lease = taken = ledger.take_lease(target.account, holder, now, _LEASE_SECONDS)
         except (LeaseLost, LedgerUnavailable) as error:
             note("closing without a line in the ledger", error)
     if ledger is None or lease is None:

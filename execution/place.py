@@ -9,6 +9,7 @@ SENT (outcome unknown), and the next reconcile settles it.
 import logging
 
 from exchanges.errors import Busy, NoAnswer, Refused
+from exchanges.leaving import written_down
 from execution.desk import Desk, see_through
 from execution.latch import kill_switch
 from services.ledger import LedgerUnavailable
@@ -34,7 +35,8 @@ async def place(desk: Desk, approved: Approved, *, cycle_id: str | None, known_i
     that is already in the ledger is not sent again: its order is returned. `known_ids` is the baseline of
     venue order ids that are not this order (`Reconciliation.known_ids`). Costs 1 request.
 
-    Raises PlacementHeld before anything is sent (kill switch, unsettled order), LeaseLost, CertificateRefused (no valid
+    Raises PlacementHeld before anything is sent (kill switch, unsettled order), LeaseLost (after the send: the
+    account's new holder settles the order), CertificateRefused (no valid
     certificate covers the order; nothing is written), LedgerUnavailable
     (before the send: nothing was sent; after it: the order stays SENT in the ledger and the next reconcile
     finds it).
@@ -55,9 +57,10 @@ async def _in_turn(desk: Desk, approved: Approved, cycle_id: str | None, known_i
         if (latch := kill_switch(desk.home, desk.ledger, desk.account)) is not None:
             # Pulled since we asked: a stop that saw no order then sees this one, or we see its switch. One of the two.
             why = f"not sent: the kill switch was latched by {latch.by} ({latch.reason})"
-            return desk.ledger.record(desk.account, intent.client_order_id, Event.ABANDONED, desk.clock.now(), note=why)
-        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
-        return await send_once(desk, intent)
+            return _recorded(desk, intent, Event.ABANDONED, note=why)
+        with written_down():
+            _recorded(desk, intent, Event.SENT)
+            return await send_once(desk, intent)
 
 
 def write_intent(desk: Desk, approved: Approved, *, cycle_id: str | None, known_ids: frozenset[str]) -> None:
@@ -81,13 +84,12 @@ async def send_once(desk: Desk, intent: OrderIntent) -> Order:
     """Send what has been committed as SENT, once, and record what came of it; `place` and the emergency stop
     come here.
     """
-    ledger, account = desk.ledger, desk.account
     try:
         venue_order_id = await desk.exchange.place(intent)
         if not venue_order_id:
             raise NoAnswer(desk.exchange.name, "the answer to the order holds no order id")
     except (Refused, Busy) as error:
-        return ledger.record(account, intent.client_order_id, Event.REFUSED, desk.clock.now(), note=str(error))
+        return _recorded(desk, intent, Event.REFUSED, note=str(error))
     except NoAnswer as error:
         return _not_heard(desk, intent, str(error))
     except BaseException as error:
@@ -95,9 +97,7 @@ async def send_once(desk: Desk, intent: OrderIntent) -> Order:
         _not_heard(desk, intent, f"{type(error).__name__} while the order was on its way")
         raise
     try:
-        return ledger.record(
-            account, intent.client_order_id, Event.ACKED, desk.clock.now(), venue_order_id=venue_order_id
-        )
+        return _recorded(desk, intent, Event.ACKED, venue_order_id=venue_order_id)
     except LedgerUnavailable:
         log.critical(
             "%s accepted order %s as %s, and the ledger could not note it; it stays SENT until reconcile",
@@ -110,7 +110,24 @@ async def send_once(desk: Desk, intent: OrderIntent) -> Order:
 
 def _not_heard(desk: Desk, intent: OrderIntent, note: str) -> Order:
     log.warning("%s: order %s has an unknown outcome: %s", desk.account, intent.client_order_id, note)
-    return desk.ledger.record(desk.account, intent.client_order_id, Event.NO_ANSWER, desk.clock.now(), note=note)
+    return _recorded(desk, intent, Event.NO_ANSWER, note=note)
+
+
+def _recorded(
+    desk: Desk, intent: OrderIntent, event: Event, *, venue_order_id: str | None = None, note: str = ""
+) -> Order:
+    """Record what became of our own request, as long as the account is ours: a process that woke behind its lease has
+    nothing to add to what its successor has found out.
+    """
+    return desk.ledger.record(
+        desk.account,
+        intent.client_order_id,
+        event,
+        desk.clock.now(),
+        venue_order_id=venue_order_id,
+        note=note,
+        lease=desk.lease,
+    )
 
 
 def _already_known(known: Order, intent: OrderIntent) -> Order:

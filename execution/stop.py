@@ -125,10 +125,17 @@ async def stop_all(
 
 
 async def latch_all(
-    accounts: Sequence[str], books: LedgerInReach, home: Path | None, by: str, reason: str, clock: Clock
+    accounts: Sequence[str],
+    books: LedgerInReach,
+    home: Path | None,
+    by: str,
+    reason: str,
+    clock: Clock,
+    *,
+    shared: bool = False,
 ) -> tuple[bool, list[str]]:
     """Latch the accounts, in the ledger or, from the first that it fails, each by a file. Returns whether all hold, and
-    what went wrong.
+    what went wrong. Where other hosts share the ledger a file does not hold: a trader there does not see it.
     """
     latched, problems, away = True, list[str](), ""
     for account in accounts:
@@ -141,6 +148,9 @@ async def latch_all(
         try:
             set_latch(home, None, account, reason, by, clock.now())
             problems.append(f"the kill switch of {account} was latched by a file under {home}/latches: {away}")
+            if shared:
+                latched = False
+                problems.append(f"a trader of {account} on another host does not see that file")
         except (LedgerUnavailable, OSError) as error:
             latched = False
             problems.append(f"the kill switch of {account} could not be latched: {away}; {error}")

@@ -8,11 +8,12 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event as Pause
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -83,6 +84,13 @@ class Database:
                 connection.execute(select(chain_head.c.seq).with_for_update())
             yield connection
 
+    def time_of(self, connection: Connection) -> datetime | None:
+        """What the database server's clock says, None where the database is a file of this machine."""
+        if self._is_sqlite:
+            return None
+        told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return told.astimezone(UTC)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -115,6 +123,8 @@ def _checked_url(url: str) -> URL:
         ) from None
     if parsed.password:
         Secret(str(parsed.password))  # tells the log mask before the first connection can fail
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")  # ours, whatever SQLAlchemy's own choice is
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigurationError(f"ledger.url: {backend} is not supported; use sqlite or postgresql")
@@ -160,7 +170,7 @@ def _set_write_ahead_log(path: Path, busy_seconds: float) -> str:
 def _create_engine(url: URL, place: str, busy_seconds: float) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
-        engine = create_engine(url, pool_pre_ping=not sqlite)
+        engine = create_engine(url if sqlite else _bounded(url, busy_seconds), pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"ledger.url: the driver {error.name} for {place} is not installed; pip install 'psycopg[binary]'"
@@ -170,6 +180,25 @@ def _create_engine(url: URL, place: str, busy_seconds: float) -> Engine:
     if sqlite:
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _bounded(url: URL, busy_seconds: float) -> URL:
+    """The URL with bounds on every wait for the server (libpq's parameters; those that the URL has are kept).
+
+    Without them a host that has gone keeps a query waiting for a quarter of an hour, and the trader with it: TCP
+    repeats what is not acknowledged, and a silent connection is not even asked.
+    """
+    if "psycopg" not in url.drivername:
+        return url
+    seconds = max(2, round(busy_seconds))  # libpq takes no less for connecting
+    bounds = {
+        "connect_timeout": str(seconds),
+        "tcp_user_timeout": str(2 * seconds * 1000),
+        "keepalives_idle": str(seconds),
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+    }
+    return url.update_query_dict({name: value for name, value in bounds.items() if name not in url.query})
 
 
 def _set_up_sqlite(connection: Any, busy_seconds: float) -> None:
@@ -182,6 +211,9 @@ def _set_up_sqlite(connection: Any, busy_seconds: float) -> None:
 def _set_up_postgresql(connection: Any, busy_seconds: float) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
+        cursor.execute(f"SET statement_timeout = {round(4 * busy_seconds * 1000)}")
+        # A committed intent survives a power cut, whatever the server's own setting says.
+        cursor.execute("SET synchronous_commit = on")
     connection.commit()
 
 

@@ -39,6 +39,20 @@ class Leases:
             )
             return Lease(account, holder, token)
 
+    def shared_time(self, now: datetime) -> datetime:
+        """The time by which a lease runs out: the database server's where several hosts share one, else `now`.
+
+        Two hosts whose clocks differ would else take accounts from each other too early, or wait too long.
+        """
+        with self._database.reading() as connection:
+            return self._database.time_of(connection) or now
+
+    def holder(self, account: str, now: datetime) -> str | None:
+        """Who holds the account at `now`, None when nobody does."""
+        with self._database.reading() as connection:
+            row = connection.execute(_LEASE_OF, {"of_account": account}).one_or_none()
+        return None if row is None or row.expires_at <= now else row.holder
+
     def renew_lease(self, lease: Lease, now: datetime, seconds: float) -> None:
         """Extend a lease to `now + seconds`. Raises LeaseLost when another holds the account since."""
         with self._database.writing() as connection:

@@ -128,14 +128,17 @@ class OrderBooks:
         venue_order_id: str | None = None,
         filled: Decimal | None = None,
         note: str = "",
+        lease: Lease | None = None,
     ) -> Order:
-        """Append the event, move the order along the state table and return it.
+        """Append the event, move the order along the state table and return it; nothing where `lease` is lost.
 
         `filled` (base, in total) never decreases; an older page that tells less is no news. A sighting that
-        changes nothing is not stored. Raises IllegalTransition; LedgerConflict for an order that the ledger
+        changes nothing is not stored. Raises LeaseLost; IllegalTransition; LedgerConflict for an order that the ledger
         does not have, for more filled than was asked, and for another venue order id than the one known.
         """
         with self._database.writing() as connection:
+            if lease is not None:
+                check_lease(connection, lease)
             known = _order(connection, account, client_order_id)
             if known is None:
                 raise LedgerConflict(f"{account} has no order {client_order_id}")

@@ -6,6 +6,7 @@ exchange's name and ask for the session here, so that no client and no secret is
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,9 +22,9 @@ from exchanges.adapter import TIMEFRAME_SECONDS
 from exchanges.base import Exchange, ExchangeReader
 from execution.connect import examine, resolve
 from execution.desk import Desk
-from execution.hold import hold_account
+from execution.hold import beside_the_holder, hold_account, holder_elsewhere
 from execution.paper import PaperExchange
-from services.clock import Clock, WallWatch, skew_bounds
+from services.clock import Clock, WallClock, WallWatch, skew_bounds
 from services.ledger import Ledger
 from services.logs import configure_logging
 from strategies.registry import Strategy, StrategyError, strategy_from
@@ -206,13 +207,22 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
         yield _readers[exchange]
         return
     async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
-        reader = create_exchange_reader(exchange, settings=ready, credentials=credentials, clock=clock)
+        reader = create_exchange_reader(
+            exchange, settings=_within_the_limit(ready, exchange, ledger), credentials=credentials, clock=clock
+        )
         try:
             _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials.api_key))
             yield _readers[exchange]
         finally:
             _readers.pop(exchange, None)
             await reader.close()
+
+
+def _within_the_limit(settings: Settings, exchange: ExchangeName, ledger: Ledger) -> Settings:
+    """The settings with the budget that a trader on another host leaves, where one has the account: it counts apart."""
+    if not holder_elsewhere(settings.home, ledger, settings.account(exchange), WallClock().now()):
+        return settings
+    return settings.model_copy(update={"execution": beside_the_holder(settings.execution)})
 
 
 @asynccontextmanager
@@ -266,7 +276,8 @@ def _strategy(settings: Settings) -> Strategy:
 async def _desk(
     stack: AsyncExitStack, account: str, exchange: Exchange, settings: Settings, clock: Clock, ledger: Ledger
 ) -> Desk:
-    holder = f"{socket.gethostname()}:{os.getpid()}"
+    # In containers every trader is process 1 or 7, of a host whose name may come back: the end tells them apart.
+    holder = f"{socket.gethostname()}:{os.getpid()} ({secrets.token_hex(2)})"
     lease = await stack.enter_async_context(hold_account(settings.home, account, ledger, holder))
     lifetime = settings.exchanges[canonical_exchange(exchange.name)].order_lifetime_minutes
     return Desk(

@@ -1,5 +1,6 @@
 """The trader: its cycles, and its end. However it is ended, no order of it is left in the market."""
 
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -102,7 +103,7 @@ def test_a_second_trader_is_refused_and_told_who_the_first_is(command: Command, 
     until(lambda: "trading BTC/JPY" in command.said(first) or first.poll() is not None, "the first trader")
     second = command.run("trade", "okj", "--once")
     assert second.returncode == 1
-    assert f":{first.pid}; stop that process first" in one_line(second.stderr)
+    assert re.search(rf":{first.pid} \(\w+\); stop that process first", one_line(second.stderr))
     first.send_signal(signal.SIGTERM)
     assert command.ended(first) == 0, command.said(first)
 

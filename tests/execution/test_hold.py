@@ -2,11 +2,14 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from execution.hold import AccountHeld, hold_account
+from config.settings import ExecutionSettings
+from exchanges.budget import RequestBudget, Window
+from execution.hold import AccountHeld, beside_the_holder, hold_account, holder_elsewhere
 from services.clock import WallClock
 from services.ledger import LeaseLost, Ledger
 from tests.execution.conftest import Workplace
@@ -119,3 +122,34 @@ async def test_a_killed_process_leaves_nothing_that_keeps_the_next_one_out(work:
     process.join(5)
     async with hold_account(work.home, "bybit", work.ledger, "host:2", lease_seconds=1.0) as lease:
         assert lease.holder == "host:2"
+
+
+def test_an_account_is_held_elsewhere_only_by_a_living_lease_of_another_home(work: Workplace, tmp_path: Path) -> None:
+    now = WallClock().now()
+    assert holder_elsewhere(tmp_path / "b", work.ledger, "bybit", now) == ""  # nobody has it
+    work.ledger.take_lease("bybit", "a:1 (aaaa)", now, 60)
+    assert holder_elsewhere(tmp_path / "b", work.ledger, "bybit", now) == "a:1 (aaaa)"
+    assert holder_elsewhere(tmp_path / "b", work.ledger, "bybit", now + timedelta(seconds=61)) == ""
+
+
+async def test_what_a_dead_process_of_this_home_holds_is_not_held_elsewhere(work: Workplace) -> None:
+    for number in (1, 2, 3):  # each dies with its lease, and the next begins before that has run out
+        async with hold_account(work.home, "bybit", work.ledger, f"a:{number}"):
+            pass
+    work.ledger.take_lease("bybit", "a:1", WallClock().now(), 60)
+    assert holder_elsewhere(work.home, work.ledger, "bybit", WallClock().now()) == ""
+
+
+@pytest.mark.parametrize("limit", [20, 60, 100, 120])
+def test_a_host_beside_the_holder_keeps_the_sum_within_the_limit(tmp_path: Path, limit: int) -> None:
+    def budget(of: ExecutionSettings) -> RequestBudget:
+        return RequestBudget(
+            tmp_path / "b", (), WallClock(), margin=of.rate_limit_margin, cancel_reserve=of.cancel_reserve
+        )
+
+    holder = ExecutionSettings()
+    beside = beside_the_holder(holder)
+    window = Window("a minute", limit, 60)
+    assert budget(holder).allowed(window) + budget(beside).allowed(window, cancelling=True) <= limit
+    assert budget(holder).allowed(window, cancelling=True) + budget(beside).allowed(window) <= limit
+    assert budget(beside).allowed(window, cancelling=True) >= 7  # a stop needs five (docs/emergency-stop.md)

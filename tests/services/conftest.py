@@ -33,7 +33,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'home' / 'ledger.db'}"
         return
-    url = make_url(request.getfixturevalue("postgres_url"))
+    url = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
     schema = f"test_{uuid4().hex}"
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

@@ -1,8 +1,10 @@
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -288,3 +290,11 @@ def test_two_connections_write_one_after_the_other(ledger: Ledger, lease: Lease,
     found = ledger.order(ACCOUNT, client_id(20))
     assert found is not None
     assert found.state is State.INTENDED
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            Ledger(f"postgresql://bot@127.0.0.1:{silent.getsockname()[1]}/ledger", busy_seconds=1)
+    assert time.monotonic() - began < 8

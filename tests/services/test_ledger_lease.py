@@ -90,3 +90,20 @@ def test_of_processes_that_contend_for_an_account_exactly_one_gets_it(ledger: Le
         True,
         True,
     ]
+
+
+def test_leases_run_by_the_clock_of_the_database_server_where_hosts_share_one(ledger: Ledger, ledger_url: str) -> None:
+    wrong = NOW - timedelta(days=400)  # a host's own clock
+    told = ledger.shared_time(wrong)
+    if ledger_url.startswith("sqlite"):
+        assert told == wrong
+    else:
+        assert told != wrong and told.utcoffset() == timedelta(0)
+        assert told <= ledger.shared_time(wrong) < told + timedelta(minutes=1)
+
+
+def test_who_holds_an_account_is_told_as_long_as_the_lease_runs(ledger: Ledger, lease: Lease) -> None:
+    assert ledger.holder(ACCOUNT, NOW) == "host:1" and ledger.holder("bybit", NOW) is None
+    assert ledger.holder(ACCOUNT, LATER) is None
+    ledger.release_lease(lease)
+    assert ledger.holder(ACCOUNT, NOW) is None
