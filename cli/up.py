@@ -21,6 +21,7 @@ from cli.output import say
 from cli.prefect_auth import api_password, password_file
 from cli.prefect_server import PrefectServer, api_is_up, prefect_server, refuse_used_port
 from cli.provision import POOL
+from cli.signs_of_life import SignsOfLife
 from cli.supervisor import Child, Process, Supervisor, end_all, end_in_order, wait_or_kill
 from cli.venues import venues_ready
 from config.errors import ConfigurationError
@@ -113,11 +114,24 @@ class _Operation:
                     f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(self.exchanges)} trade · "
                     "Ctrl+C stops all"
                 )
-            self.supervisor.watch(self.stopped)
+            signs = SignsOfLife(self.ledger)
+            self.supervisor.watch(self.stopped, lambda: self._beat(signs, worker))
+            signs.end()
         finally:
             clean = self._take_down(worker, provisioning)
             self.ledger.close()
         return clean
+
+    def _beat(self, signs: SignsOfLife, worker: Child) -> bool:
+        """Write that those live which do not write it themselves; never enough."""
+        server = self.server.process
+        signs.beat(
+            {
+                "prefect server": server.pid if server.poll() is None else None,
+                "worker": worker.process.pid if worker.is_running and worker.process is not None else None,
+            }
+        )
+        return False
 
     def _is_server_up(self) -> bool:
         if self.server.process.poll() is not None:

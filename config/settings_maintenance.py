@@ -14,7 +14,9 @@ class UpkeepSettings(Strict):
     backup_directory: Path | None = Field(
         None, description="path of the directory for backups, best on another disk; null: <home>/backups"
     )
-    backups_kept: int = Field(14, ge=1, description="number of backups; older ones are removed after a new one was read")
+    backups_kept: int = Field(
+        14, ge=1, description="number of backups; older ones are removed after a new one was read"
+    )
     backup_max_age_hours: float = Field(
         30, gt=0, description="hours: the restore drill complains about a newest backup that is older"
     )

@@ -34,13 +34,16 @@ class BackupUnreadable(Exception):
 
 def write_archive(target: BinaryIO, members: list[tuple[str, Path]], secret: Secret) -> None:
     """Write files under their names, in this order, into an encrypted archive. Raises OSError (a full disk)."""
-    with _Sealed(target, secret) as sealed, gzip.GzipFile(fileobj=sealed, mode="wb", compresslevel=_COMPRESSION) as packed:
-        with tarfile.open(fileobj=packed, mode="w|") as archive:
-            for name, path in members:
-                told = tarfile.TarInfo(name)
-                told.size, told.mode = path.stat().st_size, 0o600
-                with path.open("rb") as file:
-                    archive.addfile(told, file)
+    with (
+        _Sealed(target, secret) as sealed,
+        gzip.GzipFile(fileobj=sealed, mode="wb", compresslevel=_COMPRESSION) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as archive,
+    ):
+        for name, path in members:
+            told = tarfile.TarInfo(name)
+            told.size, told.mode = path.stat().st_size, 0o600
+            with path.open("rb") as file:
+                archive.addfile(told, file)
 
 
 @contextmanager
@@ -131,7 +134,7 @@ class _Cipher:
     def __init__(self, secret: Secret, salt: bytes, prefix: bytes, header: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        key = hashlib.scrypt(secret.reveal().encode(), salt=salt, **_SCRYPT)  # type: ignore[arg-type]
+        key = hashlib.scrypt(secret.reveal().encode(), salt=salt, **_SCRYPT)
         self._cipher = AESGCM(key)
         self._prefix = prefix
         self._header = header

@@ -86,13 +86,13 @@ class Proved:
         return self.fault is None and not self.differences
 
 
-def backup_secret(settings: Settings, environ: Mapping[str, str]) -> Secret:
+def backup_secret(settings: Settings) -> Secret:
     """The secret that encrypts backups. Raises ConfigurationError where there is none: nothing is kept in the clear."""
     name = settings.maintenance.backup_secret
-    secret = Secret(environ.get(name, "").strip())
+    secret = Secret(os.environ.get(name, "").strip())
     if not secret:
         raise ConfigurationError(
-            f"backups are encrypted and need a secret: set {name} in the environment, and keep it where the backups are not"
+            f"backups are encrypted and need a secret: set {name} in the environment; keep it where the backups are not"
         )
     if len(secret.reveal()) < _LEAST_SECRET:
         raise ConfigurationError(f"{name} is shorter than {_LEAST_SECRET} characters: choose a longer one")
@@ -227,9 +227,7 @@ def _lives(pid: str) -> bool:
     return True
 
 
-def _write(
-    path: Path, ledger: Path, texts: Mapping[str, str], secret: Secret, now: datetime, room: Path
-) -> Manifest:
+def _write(path: Path, ledger: Path, texts: Mapping[str, str], secret: Secret, now: datetime, room: Path) -> Manifest:
     """The backup under a temporary name, on the disk, and then under its own."""
     with contextlib.closing(Ledger(f"sqlite:///{ledger}")) as copied:
         fault, head, counts = copied.verify_chain(), copied.head(), copied.counts()
@@ -240,7 +238,9 @@ def _write(
     parts = {name: _part(each) for name, each in files.items()}
     manifest = Manifest(version("crypto-bot"), SCHEMA_VERSION, now.astimezone(UTC), head, counts, parts, fault)
     told = room / _MANIFEST
-    told.write_text(json.dumps({"form": _FORM, **asdict(manifest), "taken_at": manifest.taken_at.isoformat()}, indent=1))
+    told.write_text(
+        json.dumps({"form": _FORM, **asdict(manifest), "taken_at": manifest.taken_at.isoformat()}, indent=1)
+    )
     draft = path.with_name(f".{path.name}.partial")
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -43,7 +43,8 @@ class Restore:
     """A restore of the ledger that an account has not been reconciled after. Times UTC."""
 
     taken_at: datetime  # when the backup was made (wall)
-    restored_at: datetime
+    restored_at: datetime  # wall
+    until: datetime | None  # the account's newest event in the backup (its market time); None: it had none
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,6 @@ class Upkeep:
         with self._database.reading() as connection:
             return tuple(f"{row.account} by {row.holder}" for row in connection.execute(query))
 
-    def newest_event_at(self, account: str) -> datetime | None:
-        """The time of the account's newest event in the chain (its market time), or None."""
-        query = select(func.max(events.c.at)).where(events.c.account == account)
-        with self._database.reading() as connection:
-            found: datetime | None = connection.execute(query).scalar_one()
-        return found
-
     # -- a ledger that was restored from a backup (docs/adr/0015-a-restored-ledger.md)
 
     def mark_restored(self, taken_at: datetime, head: ChainHead, accounts: Collection[str], now: datetime) -> None:
@@ -100,11 +94,14 @@ class Upkeep:
         """
         reason = f"restored from a backup of {taken_at:%Y-%m-%d %H:%M:%S} UTC: reconcile first"
         told = {"taken_at": taken_at, "seq": head.seq, "hash": head.hash}
+        newest = select(events.c.account, func.max(events.c.at).label("at")).group_by(events.c.account)
         with self._database.writing() as connection:
             connection.execute(update(leases).values(token=leases.c.token + _TOKENS_LEFT_OUT, holder=None))
             connection.execute(delete(heartbeats))
+            until = {row.account: row.at for row in connection.execute(newest)}
             for account in sorted({*_accounts(connection), *accounts}):
-                append(connection, account, now, [(account, _RESTORED, canonical_json(told))])
+                detail = canonical_json({**told, "until": until.get(account)})
+                append(connection, account, now, [(account, _RESTORED, detail)])
                 latch_within(connection, account, reason, "crypto-bot restore", now)
             for row in connection.execute(_NEWEST_RUNGS).all():
                 issue_within(connection, _void(row, reason, now))
@@ -122,7 +119,9 @@ class Upkeep:
             row = connection.execute(query).one_or_none()
         if row is None or row.kind == _RECONCILED:
             return None
-        return Restore(datetime.fromisoformat(json.loads(row.detail)["taken_at"]), row.at)
+        told = json.loads(row.detail)
+        until = datetime.fromisoformat(told["until"]) if told["until"] else None
+        return Restore(datetime.fromisoformat(told["taken_at"]), row.at, until)
 
     def note_reconciled(self, account: str, by: str, told: Mapping[str, object], now: datetime) -> None:
         """Write that the account agrees with its venue again after a restore; a person may re-arm it now."""
@@ -173,7 +172,9 @@ class Upkeep:
             return tuple(Heartbeat(**row._asdict()) for row in connection.execute(query))
 
 
-_NEWEST_RUNGS = select(rungs).where(rungs.c.id.in_(select(func.max(rungs.c.id)).group_by(rungs.c.account, rungs.c.symbol)))
+_NEWEST_RUNGS = select(rungs).where(
+    rungs.c.id.in_(select(func.max(rungs.c.id)).group_by(rungs.c.account, rungs.c.symbol))
+)
 
 
 def _void(row: Any, reason: str, now: datetime) -> RungRecord:
