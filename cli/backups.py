@@ -159,7 +159,7 @@ def _counts(told: "RestoredAccount") -> dict[str, object]:
 
 def _show(exchange: ExchangeName, told: "RestoredAccount", truth: AuditReport | None) -> None:
     if told.restore is None:
-        say(f"{exchange}: its ledger was not restored since it was last reconciled")
+        say(f"{exchange}: its ledger was not restored since it was last reconciled; looked at all the same")
     else:
         say(f"{exchange}: since the backup of {told.restore.taken_at:%Y-%m-%d %H:%M:%S} UTC")
     rows = [
@@ -188,7 +188,7 @@ def _show(exchange: ExchangeName, told: "RestoredAccount", truth: AuditReport | 
             say(f"  {escape(str(difference))}")
     if told.undecided:
         say(f"{exchange} keeps no id of ours: look at its page, then repeat with --ours ID or --not-ours ID (or all)")
-    elif told.is_clean:
+    elif told.is_clean and told.restore is not None:
         say(f"0 differences; when you are content: crypto-bot rearm {exchange} --by NAME --reason TEXT")
 
 

@@ -111,7 +111,7 @@ async def reconcile_restored(
         new_fills=tuple(here.fills),
         after=after,
     )
-    if result.is_clean:
+    if result.is_clean and restore is not None:
         counts = {"adopted": len(here.adopted), "foreign": len(here.foreign), "fills": len(here.fills)}
         desk.ledger.note_reconciled(desk.account, by, counts, desk.clock.now())
     return result

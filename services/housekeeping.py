@@ -1,9 +1,11 @@
 """Look after the ledger's database and the log files: proved, tidied, and kept no longer than asked."""
 
+import contextlib
 import gzip
 import os
 import re
 import shutil
+import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,9 +40,10 @@ def _sqlite_checks(database: Database) -> tuple[Check, ...]:
     pages = Check("ledger pages", whole, "every page is sound" if whole else "; ".join(said[:5]))
     if not whole:
         return (pages,)
-    with database.alone() as connection:
-        connection.exec_driver_sql("PRAGMA optimize=0x10002")
-        busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    # A connection of its own: neither is done inside a transaction.
+    with database.translated(), contextlib.closing(sqlite3.connect(database.place, isolation_level=None)) as connection:
+        connection.execute("PRAGMA optimize=0x10002")
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     size = Path(database.place).stat().st_size / 1e6
     folded = "its write-ahead log is folded in" if not busy else "its write-ahead log is in use and folds in later"
     return pages, Check("ledger database", True, f"{size:.1f} MB, {folded}")

@@ -85,13 +85,6 @@ class Database:
             yield connection
 
     @contextmanager
-    def alone(self) -> Iterator[Connection]:
-        """A connection without a transaction, for what databases do in none. Raises LedgerUnavailable."""
-        bare = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self.translated(), bare.connect() as connection:
-            yield connection
-
-    @contextmanager
     def translated(self) -> Iterator[None]:
         """What a database's errors mean: LedgerConflict, LedgerUnavailable."""
         try:

@@ -104,7 +104,7 @@ class Upkeep:
                 append(connection, account, now, [(account, _RESTORED, detail)])
                 latch_within(connection, account, reason, "crypto-bot restore", now)
             for row in connection.execute(_NEWEST_RUNGS).all():
-                issue_within(connection, _void(row, reason, now))
+                issue_within(connection, _void(row, reason, until.get(row.account, now)))
 
     def open_restore(self, account: str) -> Restore | None:
         """The restore after which the account has not been reconciled yet, or None."""
@@ -177,9 +177,9 @@ _NEWEST_RUNGS = select(rungs).where(
 )
 
 
-def _void(row: Any, reason: str, now: datetime) -> RungRecord:
-    """A certificate of the first check that covers nothing: all of it is to be earned anew."""
-    at = max(now, row.issued_at)
+def _void(row: Any, reason: str, newest: datetime) -> RungRecord:
+    """A certificate of the first check that covers nothing, in the account's own time: all is to be earned anew."""
+    at = max(newest, row.issued_at)
     shown = {"reasons": [reason], "from": row.rung}
     return RungRecord(row.account, row.symbol, COMPATIBILITY, ZERO, shown, "crypto-bot restore", at, at, {}, ZERO, 0)
 
