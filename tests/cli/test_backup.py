@@ -34,7 +34,6 @@ def lose_the_ledger(home: Path) -> None:
 async def test_the_restore_drill_with_a_lost_ledger_ends_with_0_differences(
     command: Command, venues: Venues, home: Path
 ) -> None:
-    """bitbank keeps no id of ours: a person says whose the orders are."""
     venue = venues("bitbank")["bitbank"]
     await rest_orders(home, venue, ours=1, by_hand=0)
     made = told(command, "backup")
@@ -47,8 +46,6 @@ async def test_the_restore_drill_with_a_lost_ledger_ends_with_0_differences(
     assert "all trading is stopped and every certificate is void: bitbank" in restored.stdout
     refused = command.run("rearm", "bitbank", "--by", "hanako", "--reason", "it looks good")
     assert refused.returncode == 1 and "restore --reconcile bitbank" in one_line(refused.stderr)
-    asked = command.run("restore", "--reconcile", "bitbank", "--by", "hanako")
-    assert asked.returncode == 1 and "whose is order" in asked.stdout and "--ours ID" in asked.stdout
     agreed = told(command, "restore", "--reconcile", "bitbank", "--by", "hanako", "--ours", "all")
     assert agreed["clean"] and len(agreed["adopted"]) == 1
     assert agreed["audit"]["differences"] == [] and agreed["audit"]["duplicates"] == 0
