@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
 from config.settings import EXCHANGES, ExchangeName
 
@@ -323,6 +324,7 @@ def survive(
     )
 
 
+register_upkeep(app)
 config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
@@ -400,8 +402,11 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
     from exchanges.errors import VenueError
     from execution.hold import AccountHeld
     from execution.latch import KillSwitchSet
+    from services.archive import BackupUnreadable
+    from services.backup import BackupFailed
     from services.clock import ClockGone
     from services.ledger import LeaseLost, LedgerConflict, LedgerUnavailable
+    from services.restore import RestoreRefused
     from trading.checks import CheckFailed
 
     known = (
@@ -413,6 +418,9 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
         LedgerConflict,
         LedgerUnavailable,
         CheckFailed,
+        BackupFailed,
+        BackupUnreadable,
+        RestoreRefused,
     )
     return (str(error), 1) if isinstance(error, known) else None
 

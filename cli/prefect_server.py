@@ -198,25 +198,40 @@ def prefect_api(home: Path, settings: PrefectSettings) -> Iterator[str]:
     logging.raiseExceptions = False  # Prefect's log worker prints to stderr when the API is away; we say it ourselves
     for name, value in CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    named = os.environ.get("PREFECT_API_URL")
-    if named:
-        yield named
-        return
-    if settings.api_url:
-        with joined_api(home, settings.api_url):
-            yield settings.api_url
-        return
-    note = home / "prefect" / _NOTE
-    running = note.read_text().strip() if note.exists() else ""
-    if running and api_is_up(running):
-        where = {"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}
-        with _environment({**where, **known_password(home)}):
+    with running_api(home, settings) as running:
+        if running is not None:
             yield running
-        return
+            return
     sys.stderr.write("starting Prefect's server (10 to 20 s; `crypto-bot up` keeps one running)\n")
     with prefect_server(home / "prefect", settings=settings) as server:
         server.wait_until_up()
         yield server.api
+
+
+@contextlib.contextmanager
+def running_api(home: Path, settings: PrefectSettings) -> Iterator[str | None]:
+    """The Prefect API that is there already: PREFECT_API_URL, `prefect.api_url`, or the server that runs under `home`;
+    else None.
+
+    For the length of the block this process's environment is pointed at it.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        yield named if api_is_up(named) else None
+        return
+    if settings.api_url:
+        with joined_api(home, settings.api_url):
+            yield settings.api_url if api_is_up(settings.api_url) else None
+        return
+    note = home / "prefect" / _NOTE
+    running = note.read_text().strip() if note.exists() else ""
+    if not running or not api_is_up(running):
+        yield None
+        return
+    where = {"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}
+    with _environment({**where, **known_password(home)}):
+        yield running
+
 
 
 def send_what_is_left() -> None:

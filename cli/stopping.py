@@ -112,7 +112,7 @@ def _show(stop: "EmergencyStop") -> None:
 
 def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
     """Release the kill switch of one exchange in the name of a person."""
-    from execution.latch import kill_switch, rearm
+    from execution.latch import kill_switch, rearm, refuse_unreconciled
     from services.clock import WallClock
     from services.ledger import Ledger
 
@@ -125,6 +125,7 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
         if kill_switch(settings.home, ledger, account) is None:
             say(f"{exchange}: the kill switch is not set")
             return 0
+        refuse_unreconciled(ledger, account)
         rearm(settings.home, ledger, account, by, reason, WallClock().now())
     finally:
         ledger.close()

@@ -25,6 +25,7 @@ from cli.prefect_server import (
     refuse_absent_api,
     refuse_used_port,
 )
+from cli.signs_of_life import SignsOfLife
 from cli.supervisor import Child, Process, Supervisor, end_all, wait_or_kill
 from cli.venues import venues_ready
 from cli.worker import CHECKOUT, absolute_places, end_worker, log_of, start_module, start_worker
@@ -123,7 +124,9 @@ class _Operation:
                     f"ready after {time.monotonic() - self.began:.0f} s: {', '.join(trading) or 'none here'} trade · "
                     "Ctrl+C stops all"
                 )
-            self.supervisor.watch(self.stopped)
+            signs = SignsOfLife(self.ledger)
+            self.supervisor.watch(self.stopped, lambda: self._beat(signs, worker))
+            signs.end()
         finally:
             clean = self._take_down(worker, provisioning)
             self.ledger.close()
@@ -144,6 +147,17 @@ class _Operation:
         if not self.stopped.is_set() and provisioning.returncode != 0:
             words = log_of(self.settings, "provision")
             raise ConfigurationError(f"setting up Prefect failed; its words are in {words}")
+
+    def _beat(self, signs: SignsOfLife, worker: Child) -> bool:
+        """Write that those live which do not write it themselves; never enough."""
+        server = None if self.server is None else self.server.process
+        signs.beat(
+            {
+                "prefect server": server.pid if server is not None and server.poll() is None else None,
+                "worker": worker.process.pid if worker.is_running and worker.process is not None else None,
+            }
+        )
+        return False
 
     def _add_trader(self, name: ExchangeName) -> None:
         def start() -> Process:

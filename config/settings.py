@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_maintenance import UpkeepSettings
 from config.settings_prefect import PrefectSettings
 from config.strict import Strict
 from trading.money import amount
@@ -202,6 +203,7 @@ class Settings(Strict):
     logging: LoggingSettings
     ledger: LedgerSettings
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
+    maintenance: UpkeepSettings = Field(default_factory=UpkeepSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""

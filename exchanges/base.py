@@ -101,6 +101,13 @@ class ExchangeReader(Protocol):
         """
         ...
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """Orders made since a time that have ended, as far as the venue still lists them; bitbank lists none.
+
+        That one is missing proves nothing: what ended without a fill is forgotten after hours (docs/venues.md).
+        """
+        ...
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:

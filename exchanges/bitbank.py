@@ -268,6 +268,10 @@ class BitbankReader(Reader):
             and looks_like(order, intent)
         )
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """None: the venue lists what rests and what was traded; any other order can be read by its id alone."""
+        return ()
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:

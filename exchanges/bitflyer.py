@@ -43,7 +43,7 @@ from exchanges.transport import Route, Wiring
 from trading.instruments import FeeIn, Instrument, Kind
 from trading.market import Balance, Candle, Level, OrderBook, Position, Ticker, VenueStatus
 from trading.money import amount
-from trading.orders import Fill, OrderIntent, TimeInForce, VenueOrder
+from trading.orders import TERMINAL, Fill, OrderIntent, TimeInForce, VenueOrder
 
 # The acceptance id is stamped in whole seconds, by another clock than ours.
 _STAMP_TOLERANCE = timedelta(seconds=2)
@@ -251,6 +251,16 @@ class BitflyerReader(Reader):
             for order in self._orders(intent.symbol, rows)
             if order.venue_order_id not in known_ids and accepted_at(order) >= earliest and looks_like(order, intent)
         )
+
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """The list of all orders, walked back from the newest; what ended without a fill leaves it in time."""
+
+        def is_older(row: Mapping[str, Any]) -> bool:
+            return row["child_order_state"] != "ACTIVE" and read_time(row["child_order_date"]) < since
+
+        told = self._orders(symbol, await self._pages(CHILD_ORDERS, await self._product(symbol), is_older))
+        ended = [order for order in told if order.state in TERMINAL and order.created_at >= since]
+        return tuple(sorted(ended, key=lambda order: order.created_at))
 
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None

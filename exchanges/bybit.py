@@ -247,6 +247,18 @@ class BybitReader(Reader):
             found = rows.orders_of_fills(intent, await self._pages(FILLS, request, FILLS_PER_PAGE))
         return tuple(each for each in found if each.venue_order_id not in known_ids)
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """The history, in stretches of the seven days that one answer spans; without a fill it lasts a day."""
+        found: dict[str, VenueOrder] = {}
+        start, now = since, self.clock.now()
+        while start <= now:
+            end = start + FILLS_STRETCH
+            where = {**await self._where(symbol), "startTime": str(to_ms(start)), "endTime": str(to_ms(end))}
+            for row in await self._pages(PAST_ORDERS, where, ORDERS_PER_PAGE):
+                found[row["orderId"]] = rows.order(symbol, row)
+            start = end
+        return tuple(sorted(found.values(), key=lambda order: order.created_at))
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:

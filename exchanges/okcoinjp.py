@@ -279,6 +279,12 @@ class OkjReader(Reader):
             found = [await self.order(intent.symbol, each) for each in sorted(ids)]
         return tuple(each for each in found if each.venue_order_id not in known_ids)
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """The history of seven days; what ended without a fill is in it for two hours."""
+        request = {"instType": "SPOT", "instId": await self._pair(symbol), "begin": str(to_ms(since))}
+        found = {row["ordId"]: rows.order(symbol, row) for row in await self._pages(HISTORY, request, "ordId")}
+        return tuple(sorted(found.values(), key=lambda order: order.created_at))
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:

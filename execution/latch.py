@@ -27,6 +27,16 @@ def refuse_while_set(home: Path, ledger: Ledger, account: str) -> None:
         )
 
 
+def refuse_unreconciled(ledger: Ledger, account: str) -> None:
+    """Raise KillSwitchSet while the ledger was restored from a backup and does not agree with the venue yet."""
+    restore = ledger.open_restore(account)
+    if restore is not None:
+        raise KillSwitchSet(
+            f"{account}: the ledger was restored from a backup of {restore.taken_at:%Y-%m-%d %H:%M:%S} UTC; first: "
+            f"crypto-bot restore --reconcile {account.partition('@')[0]} --by NAME"
+        )
+
+
 def kill_switch(home: Path | None, ledger: Ledger | None, account: str) -> Latch | None:
     """The latch that holds `account` (its own, or the one for all), from the file under home or from the
     ledger.

@@ -18,6 +18,8 @@ from trading.orders import Event, OrderIntent, TimeInForce, VenueOrder
 
 log = logging.getLogger(__name__)
 
+_REASON = "adopted: it rested at the venue and was not in the ledger"
+
 
 async def treat_orphans(
     desk: Desk, symbol: str, orphans: Sequence[VenueOrder], listed: tuple[VenueOrder, ...]
@@ -31,7 +33,7 @@ async def treat_orphans(
     policy = desk.settings.orphans
     if policy == "adopt":
         for told in orphans:
-            await _adopt(desk, told)
+            await adopt(desk, told, _REASON)
     if policy != "cancel":
         return listed
     for told in orphans:
@@ -43,16 +45,20 @@ async def treat_orphans(
     return await desk.exchange.open_orders(symbol)
 
 
-async def _adopt(desk: Desk, told: VenueOrder) -> None:
-    """Write the order down as one of ours, unless the books would then count a fill twice or an id again."""
+async def adopt(desk: Desk, told: VenueOrder, reason: str, *, keep_client_order_id: bool = False) -> bool:
+    """Write the venue's order down as one of ours. False where the books would then count a fill twice or an id again.
+
+    `keep_client_order_id`: it bears an id that we made; else it gets one. Costs 1 request where it has fills.
+    """
     opening = desk.ledger.opening(desk.account)
     filled_before_the_opening = told.filled > 0 and (opening is None or told.created_at < opening[1])
     has_our_id = told.client_order_id is not None and desk.ledger.order(desk.account, told.client_order_id) is not None
     if filled_before_the_opening or has_our_id:
-        return  # it stays an orphan: a person decides
+        return False  # it stays an orphan: a person decides
     now = desk.clock.now()
+    own_id = told.client_order_id if keep_client_order_id else None
     intent = OrderIntent(
-        client_order_id=client_order_id(desk.account, f"adopted {now.isoformat()}", told.venue_order_id),
+        client_order_id=own_id or client_order_id(desk.account, f"adopted {now.isoformat()}", told.venue_order_id),
         venue=desk.exchange.name,
         symbol=told.symbol,
         side=told.side,
@@ -62,7 +68,7 @@ async def _adopt(desk: Desk, told: VenueOrder) -> None:
         time_in_force=TimeInForce.GOOD_TILL_CANCELLED,
         decision_price=told.price or told.average_price or ZERO,
         decided_at=told.created_at,
-        reason="adopted: it rested at the venue and was not in the ledger",
+        reason=reason,
     )
     name, account = intent.client_order_id, desk.account
     desk.ledger.write_intent(intent, desk.lease, rung=ADOPTED, cycle_id=None, known_ids=frozenset(), now=now)
@@ -71,3 +77,4 @@ async def _adopt(desk: Desk, told: VenueOrder) -> None:
     order = desk.ledger.record(account, name, Event.ACKED, now, venue_order_id=told.venue_order_id)
     log.warning("%s: adopted %s as %s", account, told.venue_order_id, name)
     await with_its_fills(desk, note_seen(desk, order, told))
+    return True

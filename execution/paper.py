@@ -189,6 +189,11 @@ class PaperExchange:
             order.told() for order in self._orders.values() if order.intent.client_order_id == intent.client_order_id
         )
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        """Ended paper orders that this object made. No request."""
+        told = [order.told() for order in self._orders.values() if not order.rests and order.created_at >= since]
+        return tuple(order for order in told if order.symbol == symbol)
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:

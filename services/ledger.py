@@ -13,6 +13,8 @@ caller.
     ledger_certificates.py  may this intent be written? Asked in the same transaction
     ledger_accounts.py   balances, equity, cycles, rungs, kill switch
     ledger_approvals.py  what a person was shown and has approved
+    ledger_upkeep.py     the chain's head and counts; restores; venue snapshots; heartbeats
+    ledger_copies.py     the whole ledger, copied while it is written
     ledger_proof.py      does every row say what its events say?
     ledger_chain.py      the events and their hashes
     ledger_database.py   open, migrate, transactions, what an error means
@@ -40,6 +42,7 @@ from services.ledger_types import (
     RungRecord,
     StoredFill,
 )
+from services.ledger_upkeep import Upkeep
 
 __all__ = [
     "Adjustment",
@@ -58,7 +61,7 @@ __all__ = [
 ]
 
 
-class Ledger(Leases, OrderBooks, OrderHistory, AccountBooks, Approvals):
+class Ledger(Leases, OrderBooks, OrderHistory, AccountBooks, Approvals, Upkeep):
     """Reads and writes one ledger; every method raises LedgerUnavailable when the database cannot answer."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:

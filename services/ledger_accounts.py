@@ -6,7 +6,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row, Text, func, insert, select, type_coerce, update
+from sqlalchemy import Connection, Row, Text, func, insert, select, type_coerce, update
 
 from services.ledger_chain import append
 from services.ledger_database import Database
@@ -50,6 +50,36 @@ def cycle_detail(row: Mapping[str, Any]) -> str:
 def equity_detail(row: Mapping[str, Any]) -> str:
     """The canonical JSON of a worth, as the chain keeps it; from a row of `equity_points`."""
     return canonical_json({name: row[name] for name in ("at", "equity", "peak")})
+
+
+def issue_within(connection: Connection, record: RungRecord) -> int:
+    """As `AccountBooks.issue_rung`, inside a writing transaction."""
+    values: dict[str, Any] = {
+        "account": record.account,
+        "symbol": record.symbol,
+        "rung": record.rung,
+        "max_quantity": record.max_quantity,
+        "evidence": dict(record.evidence),
+        "approved_by": record.approved_by,
+        "issued_at": record.issued_at,
+        "expires_at": record.expires_at,
+        "fingerprint": dict(record.fingerprint),
+        "max_position": record.max_position,
+        "max_orders_per_day": record.max_orders_per_day,
+    }
+    entry = (record.symbol, "rung", rung_detail(values))
+    values["event_seq"] = append(connection, record.account, record.issued_at, [entry])
+    connection.execute(insert(rungs).values(values))
+    return int(values["event_seq"])
+
+
+def latch_within(connection: Connection, account: str, reason: str, by: str, now: datetime) -> None:
+    """As `AccountBooks.latch`, inside a writing transaction."""
+    in_force = select(latches.c.id).where(latches.c.account == account, latches.c.rearmed_at.is_(None))
+    if connection.execute(in_force).first() is not None:
+        return
+    connection.execute(insert(latches).values(account=account, reason=reason, by=by, at=now))
+    append(connection, account, now, [(account, "latch", canonical_json({"reason": reason, "by": by}))])
 
 
 class AccountBooks:
@@ -227,25 +257,8 @@ class AccountBooks:
 
     def issue_rung(self, record: RungRecord) -> int:
         """Put a certificate in force; the one before it stays in the record. Returns its number."""
-        values: dict[str, Any] = {
-            "account": record.account,
-            "symbol": record.symbol,
-            "rung": record.rung,
-            "max_quantity": record.max_quantity,
-            "evidence": dict(record.evidence),
-            "approved_by": record.approved_by,
-            "issued_at": record.issued_at,
-            "expires_at": record.expires_at,
-            "fingerprint": dict(record.fingerprint),
-            "max_position": record.max_position,
-            "max_orders_per_day": record.max_orders_per_day,
-        }
         with self._database.writing() as connection:
-            values["event_seq"] = append(
-                connection, record.account, record.issued_at, [(record.symbol, "rung", rung_detail(values))]
-            )
-            connection.execute(insert(rungs).values(values))
-        return int(values["event_seq"])
+            return issue_within(connection, record)
 
     def rung(self, account: str, symbol: str) -> RungRecord | None:
         """The newest certificate, expired or not."""
@@ -274,13 +287,8 @@ class AccountBooks:
 
     def latch(self, account: str, reason: str, by: str, now: datetime) -> None:
         """Set the kill switch of an account, or of all ("*"); where it is set, the first reason stays."""
-        in_force = select(latches.c.id).where(latches.c.account == account, latches.c.rearmed_at.is_(None))
         with self._database.writing() as connection:
-            if connection.execute(in_force).first() is not None:
-                return
-            connection.execute(insert(latches).values(account=account, reason=reason, by=by, at=now))
-            detail = canonical_json({"reason": reason, "by": by})
-            append(connection, account, now, [(account, "latch", detail)])
+            latch_within(connection, account, reason, by, now)
 
     def rearm(self, account: str, by: str, reason: str, now: datetime) -> None:
         """Release the kill switch of an account, or the one for all ("*"), in a person's name.

@@ -42,25 +42,26 @@ class Database:
         answer.
         """
         self._url = _checked_url(url)
-        self.place = self._url.database or "" if self._is_sqlite else self._url.render_as_string(True)
-        if self._is_sqlite:
+        self.place = self._url.database or "" if self.is_sqlite else self._url.render_as_string(True)
+        if self.is_sqlite:
             _prepare_sqlite_file(Path(self.place), busy_seconds)
         self._busy_seconds = busy_seconds
         self._engine = _create_engine(self._url, self.place, busy_seconds)
         self._writer = self._engine.execution_options(ledger_write=True)
         # SQLite's reading transactions see one moment by nature
         self._reader = (
-            self._engine if self._is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
+            self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
         try:
-            with self._translated():
+            with self.translated():
                 self._migrate()
         except BaseException:
             self.close()
             raise
 
     @property
-    def _is_sqlite(self) -> bool:
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine; else PostgreSQL."""
         return self._url.get_backend_name() == "sqlite"
 
     def close(self) -> None:
@@ -70,7 +71,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one moment of the ledger. Raises LedgerUnavailable."""
-        with self._translated(), self._reader.begin() as connection:
+        with self.translated(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -79,8 +80,8 @@ class Database:
 
         Raises LedgerUnavailable, LedgerConflict; in both cases nothing has been written.
         """
-        with self._translated(), self._writer.begin() as connection:
-            if not self._is_sqlite:
+        with self.translated(), self._writer.begin() as connection:
+            if not self.is_sqlite:
                 connection.execute(select(chain_head.c.seq).with_for_update())
             yield connection
 
@@ -92,7 +93,8 @@ class Database:
         return told.astimezone(UTC)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """What a database's errors mean: LedgerConflict, LedgerUnavailable."""
         try:
             yield
         except (IntegrityError, DataError) as error:
@@ -107,7 +109,7 @@ class Database:
             if _schema_version(connection) == SCHEMA_VERSION:
                 return
         with self._writer.begin() as connection:
-            if not self._is_sqlite:
+            if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             # asked again: while we waited, another process may have done it
             if _schema_version(connection) != SCHEMA_VERSION:

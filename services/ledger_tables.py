@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from trading.money import amount, plain
 
-SCHEMA_VERSION = "0003"  # the newest revision in services/migrations/versions
+SCHEMA_VERSION = "0004"  # the newest revision in services/migrations/versions
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -314,4 +314,29 @@ latches = Table(
         sqlite_where=text("rearmed_at IS NULL"),
         postgresql_where=text("rearmed_at IS NULL"),
     ),
+)
+
+# What a venue told of its rules when it was last looked at. No part of the chain: it proves nothing, it is compared.
+venue_snapshots = Table(
+    "venue_snapshots",
+    metadata,
+    Column("id", _row_id, primary_key=True, autoincrement=True),
+    Column("account", String(64), nullable=False),
+    Column("symbol", String(32), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("told", Json, nullable=False),
+    Index("venue_snapshots_by_account", "account", "symbol", "id"),
+)
+
+# Which processes run, and what. One row a process, overwritten; those that end in order take theirs away.
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("host", String(128), primary_key=True),
+    Column("process", String(64), primary_key=True),  # trader bybit, worker, ...
+    Column("pid", Integer, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("code", String(16), nullable=False),  # of the sources that it was started with
+    Column("started_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
 )

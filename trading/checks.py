@@ -41,3 +41,31 @@ class CheckFailed(Exception):
         self.report = report
         told = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
         super().__init__(f"{report.stage} at {report.exchange} failed: {told or 'nothing was checked'}")
+
+
+@dataclass(frozen=True)
+class UpkeepReport:
+    """What one maintenance flow found and did. Times are of the wall, UTC."""
+
+    name: str
+    checks: tuple[Check, ...]
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong; a report without checks proves nothing."""
+        return bool(self.checks) and not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+
+class UpkeepFailed(Exception):
+    """A maintenance flow found something that a person must look at; the text says what."""
+
+    def __init__(self, report: UpkeepReport) -> None:
+        self.report = report
+        told = "; ".join(f"{check.name}: {check.detail}" for check in report.failures)
+        super().__init__(f"{report.name}: {told or 'nothing was checked'}")

@@ -261,6 +261,11 @@ class ScriptedVenue:
             and told.created_at >= sent_at
         )
 
+    async def ended_orders(self, symbol: str, since: datetime) -> tuple[VenueOrder, ...]:
+        self.requests["ended_orders"] += 1
+        ended = [booked.told for booked in self.booked.values() if booked.told.state in TERMINAL]
+        return tuple(told for told in ended if told.symbol == symbol and told.created_at >= since and self._seen(told))
+
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:
