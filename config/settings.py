@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_secrets import SecretsSettings
 from config.strict import Strict
 from trading.money import amount
 
@@ -200,6 +201,7 @@ class Settings(Strict):
     ladder: LadderSettings
     logging: LoggingSettings
     ledger: LedgerSettings
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
