@@ -69,7 +69,7 @@ def _told(report: StageReport) -> dict[str, object]:
 
 def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
     for report in reports:
-        shown = report.checks if verbose else report.failures
+        shown = report.checks if verbose else (*report.failures, *report.warnings)
         verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
         say(
             f"{report.exchange} {report.stage}: {verdict}, "
@@ -78,7 +78,7 @@ def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
         if shown:
             print_table(
                 f"{report.exchange} {report.stage}",
-                ("check", "passed", "seen"),
-                [(check.name, "yes" if check.passed else "NO", check.detail) for check in shown],
+                ("check", "passed", "seen", "warning"),
+                [(check.name, "yes" if check.passed else "NO", check.detail, check.warning) for check in shown],
                 "",
             )

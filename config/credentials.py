@@ -9,9 +9,10 @@ from config.secret import Secret
 from config.settings import EXCHANGES, Endpoint
 from config.settings_secrets import SecretsSettings
 
-# Keys of exchanges, and what else is a secret of ours. CRYPTO_BOT_HOME and _CONFIG are none; CRYPTO_BOT__... are settings.
+# Keys of exchanges, and what else is a secret of ours. CRYPTO_BOT_HOME is none; CRYPTO_BOT__SECTION__KEY is a setting.
 _SECRET_VARIABLE = re.compile(
-    rf"({'|'.join(EXCHANGES)})_.*(KEY|SECRET|PASSPHRASE)|crypto_bot_(?!_).*(SECRET|KEY|TOKEN|PASSWORD|URL)", re.IGNORECASE
+    rf"({'|'.join(EXCHANGES)})_.*(KEY|SECRET|PASSPHRASE)|crypto_bot_(?!_).*(SECRET|KEY|TOKEN|PASSWORD|URL)",
+    re.IGNORECASE,
 )
 
 

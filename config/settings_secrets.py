@@ -75,7 +75,8 @@ class GoogleSecretsSettings(Strict):
 
 class SecretsSettings(Strict):
     provider: Literal["env", "gcp"] = Field(
-        "env", description="env: environment variables; gcp: Google Secret Manager. The one never stands in for the other"
+        "env",
+        description="env: environment variables; gcp: Google Secret Manager. The one never stands in for the other",
     )
     cache_ttl: float = Field(300, ge=0, description="seconds that a secret is used before it is asked for again")
     rotation_days: float = Field(90, gt=0, description="days after which a version, or a key, should be replaced")

@@ -299,7 +299,7 @@ class BitbankReader(Reader):
     async def key_rights(self) -> KeyRights:
         """Unknown: bitbank has no call that tells what a key may do."""
         told = "unknown: bitbank shows a key's rights on its web page only"
-        return KeyRights(None, None, None, None, told, local_address=await self.client.local_address(BALANCES))
+        return KeyRights(None, None, None, None, told, local_address=await self.client.local_address(_ASSETS))
 
     async def _pair(self, symbol: str) -> str:
         instrument = await super().instrument(symbol)

@@ -29,7 +29,6 @@ clock, waiting the given clock.
 import asyncio
 import json
 import logging
-import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -38,9 +37,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -57,6 +54,7 @@ from exchanges.errors import (
     Refused,
     VenueError,
 )
+from exchanges.local_address import local_address_towards
 from services.clock import Clock
 
 if TYPE_CHECKING:
@@ -136,7 +134,6 @@ class Wiring:
 # An order leaves within this time of being asked for, or never: an emergency stop, and the search for a lost order,
 # both reckon from the moment at which it was written down as sent.
 LONGEST_ORDER_WAIT = timedelta(seconds=2)
-_NAME_SECONDS = 2.0  # for looking up a host's address
 
 
 _log = logging.getLogger(__name__)
@@ -186,11 +183,6 @@ class Transport(_CcxtClass):
         """Make one call and return the decoded answer. Raises the errors of `exchanges.errors`."""
         return await self.request(route.path, [route.api], route.method, {} if params is None else params)
 
-    async def local_address(self, route: Route) -> str:
-        """This machine's address on the way to where `route` is asked for, "" where there is none. Sends nothing there."""
-        parts = urlsplit(self.sign(route.path, [route.api], route.method, {})["url"])
-        return await _local_address(parts.hostname or "", parts.port or 443)
-
     def traffic(self) -> Traffic:
         """Requests sent by this client so far and the newest latencies."""
         return Traffic(self._sent, self._failed, tuple(self._latencies_ms))
@@ -235,6 +227,10 @@ class Transport(_CcxtClass):
             await self.wiring.budget.room(self._windows(route, {}))
         except NoRoom as error:
             raise RateLimitExceeded(self.venue, f"{route}: not sent: {error}") from error
+
+    async def local_address(self, route: Route) -> str:
+        """This machine's address on the way to where `route` is asked for, "" where there is none. Sends nothing."""
+        return await local_address_towards(self.sign(route.path, [route.api], route.method, {})["url"])
 
     def _windows(self, route: Route, params: Any) -> tuple[Window, ...]:
         return (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))
@@ -341,30 +337,6 @@ class Transport(_CcxtClass):
         self._sent = 0
         self._failed = 0
         self._latencies_ms: deque[float] = deque(maxlen=500)
-
-
-async def _local_address(host: str, port: int) -> str:
-    """The address that the system would send from. Connecting a UDP socket chooses it without sending anything."""
-    try:
-        async with asyncio.timeout(_NAME_SECONDS):
-            where = host if _is_address(host) else ""
-            if not where:
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-                where = str(found[0][4][0])
-        family = socket.AF_INET6 if ":" in where else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as way:
-            way.connect((where, port))
-            return str(way.getsockname()[0])
-    except (OSError, TimeoutError):
-        return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _glimpse(body: str) -> str:

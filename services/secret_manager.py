@@ -1,4 +1,4 @@
-"""Google Secret Manager, as far as we read it: bounded, checked, kept in memory. Google's client is imported when asked.
+"""Google Secret Manager, as far as we read it: bounded, checked, kept in memory. Imports Google's client when asked.
 
 Its own retry is not used: there `timeout` bounds one attempt, and a server that is down costs forty-nine seconds. Here
 one reading, the making of the client and every repetition included, ends within `total_seconds`.
@@ -131,7 +131,9 @@ class SecretManager:
             return read
         if read.may_pass and kept is not None:
             kept.ask_again_at = now + min(ttl, _ASK_AGAIN_SECONDS)
-            log.warning("%s cannot be read again (%s): what was read %.0f s ago is used", name, read.code, now - kept.read_at)
+            log.warning(
+                "%s cannot be read again (%s): what was read %.0f s ago is used", name, read.code, now - kept.read_at
+            )
             return kept.version
         self._kept.pop(key, None)
         raise _error(name, read)
@@ -184,9 +186,7 @@ class SecretManager:
             return self._made
 
 
-def _connected(
-    target: str | None, location: str | None
-) -> "secretmanager_v1.SecretManagerServiceClient | _Failed":
+def _connected(target: str | None, location: str | None) -> "secretmanager_v1.SecretManagerServiceClient | _Failed":
     """Google's client, with the credentials that Google finds for this process (ADC)."""
     from google.auth import exceptions as auth
     from google.cloud import secretmanager_v1

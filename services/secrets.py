@@ -32,10 +32,12 @@ from config.settings_secrets import LATEST, GoogleSecretsSettings, SecretsSettin
 from services.secret_manager import SecretManager, SecretMissing, SecretRefused, SecretUnavailable, VersionFacts
 
 __all__ = [
+    "APPROVAL_SECRET",
     "SecretMissing",
     "SecretRefused",
     "SecretReport",
     "SecretUnavailable",
+    "approval_secret",
     "credentials",
     "describe",
     "describe_named",
@@ -43,6 +45,8 @@ __all__ = [
     "named",
     "read_credentials",
 ]
+
+APPROVAL_SECRET = "CRYPTO_BOT_APPROVAL_SECRET"
 
 # One for each project: a changed version in the configuration needs no new client.
 _managers: dict[tuple[object, ...], SecretManager] = {}
@@ -66,6 +70,11 @@ class SecretReport:
     checksum: bool | None = None
     api_key: Secret | None = None  # for its short id; never printed
     problem: str = ""
+
+    def __str__(self) -> str:
+        version = "" if self.version is None else f" version {self.version}"
+        age = "" if self.age_days is None else f", {self.age_days:.0f} days old"
+        return f"{self.secret}{version}: {self.state}{age}"
 
 
 def is_from_provider(settings: Settings, exchange: ExchangeName) -> bool:
@@ -106,7 +115,7 @@ async def read_credentials(settings: Settings, exchange: ExchangeName, *, fresh:
 def named(settings: Settings, name: str, *, fresh: bool = False) -> Secret:
     """A secret by the name of its environment variable; in Secret Manager it is called by `secrets.gcp.name`.
 
-    Raises SecretMissing where it is not set, and else as `credentials`. A live exchange anywhere makes `latest` refused.
+    Raises SecretMissing where it is not set, and else as `credentials`. While an exchange is live, `latest` is refused.
     """
     secrets = settings.secrets
     if secrets.provider == "env":
@@ -115,6 +124,17 @@ def named(settings: Settings, name: str, *, fresh: bool = False) -> Secret:
             raise SecretMissing(f"{name} is not set in the environment")
         return Secret(text)
     return _read(secrets, secrets.gcp.secret_id(name), live=_any_live(settings), fresh=fresh)
+
+
+def approval_secret(settings: Settings) -> Secret:
+    """The secret with which a person approves a rung; an empty one where there is none, which approves nothing.
+
+    Raises SecretRefused and SecretUnavailable.
+    """
+    try:
+        return named(settings, APPROVAL_SECRET)
+    except SecretMissing:
+        return Secret("")
 
 
 def describe(settings: Settings, exchange: ExchangeName, now: datetime) -> tuple[SecretReport, ...]:
@@ -170,7 +190,7 @@ def _in_manager(settings: Settings, purpose: str, secret_id: str, live: bool, no
     manager = _manager(secrets.gcp)
     try:
         _refuse_latest(secret_id, pinned, live=live)
-        read = manager.read(secret_id, pinned, ttl=secrets.cache_ttl, fresh=True)
+        read = manager.read(secret_id, pinned, ttl=secrets.cache_ttl)
         row |= {"version": read.number, "state": "enabled", "checksum": True}
     except ConfigurationError as error:
         row |= {"state": _word_for(error), "problem": str(error)}

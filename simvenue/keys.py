@@ -4,7 +4,7 @@ from simvenue.values import AccountKey, Secrets
 
 
 class Keys:
-    """Several keys may open the account at a time; it begins with one. A request is answered for the key it came with."""
+    """Several keys may open the account at a time; it begins with one. Each request is answered for its own key."""
 
     def __init__(self, first: Secrets) -> None:
         self._keys = {first.api_key: AccountKey(first)}

@@ -125,9 +125,7 @@ def secret_server() -> Iterator[SecretServer]:
     """Run the server on a free port of loopback for the length of the block."""
     told = SecretServer()
     methods = {
-        "AccessSecretVersion": _handler(
-            told.access, api.AccessSecretVersionRequest, api.AccessSecretVersionResponse
-        ),
+        "AccessSecretVersion": _handler(told.access, api.AccessSecretVersionRequest, api.AccessSecretVersionResponse),
         "GetSecretVersion": _handler(told.get, api.GetSecretVersionRequest, api.SecretVersion),
     }
     server = grpc.server(ThreadPoolExecutor(8))

@@ -175,7 +175,9 @@ def test_a_service_that_is_away_costs_no_more_than_it_is_allowed(server: SecretS
         import socket
 
         silent = socket.create_server(("127.0.0.1", 0))
-        reader = SecretManager("p", None, f"127.0.0.1:{silent.getsockname()[1]}", attempt_seconds=0.5, total_seconds=1.2)
+        reader = SecretManager(
+            "p", None, f"127.0.0.1:{silent.getsockname()[1]}", attempt_seconds=0.5, total_seconds=1.2
+        )
     began = time.monotonic()
     with pytest.raises(SecretUnavailable, match="cannot be read now"):
         reader.read("s", 1, ttl=0)
@@ -214,9 +216,18 @@ def test_a_checksum_of_the_published_vector_is_the_one_that_google_uses() -> Non
 
 @pytest.mark.parametrize(
     "payload",
-    ["", CANARY, f'["{CANARY}"]', f'{{"api_key": "{CANARY}"}}', f'{{"api_key": "{CANARY}", "api_secret": 7}}x', b"\xff" + CANARY.encode()],
+    [
+        "",
+        CANARY,
+        f'["{CANARY}"]',
+        f'{{"api_key": "{CANARY}"}}',
+        f'{{"api_key": "{CANARY}", "api_secret": 7}}x',
+        b"\xff" + CANARY.encode(),
+    ],
 )
-def test_a_secret_that_is_no_key_is_refused_without_telling_what_it_is(server: SecretServer, payload: str | bytes) -> None:
+def test_a_secret_that_is_no_key_is_refused_without_telling_what_it_is(
+    server: SecretServer, payload: str | bytes
+) -> None:
     server.add("crypto-bot-bitbank", payload)
     with pytest.raises(SecretRefused) as raised:
         credentials(settings(server), "bitbank")
