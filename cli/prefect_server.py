@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.prefect_auth import known_password, password_environment
+from config.credentials import without_secrets
 from config.errors import ConfigurationError
 
 # Where a running server leaves its address for other commands.
@@ -84,6 +85,7 @@ class PrefectServer:
                 stdout=words,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=without_secrets(os.environ),
             )
 
     @property

@@ -23,6 +23,7 @@ from cli.prefect_server import PrefectServer, api_is_up, prefect_server, refuse_
 from cli.provision import POOL
 from cli.supervisor import Child, Process, Supervisor, end_all, end_in_order, wait_or_kill
 from cli.venues import venues_ready
+from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
@@ -206,7 +207,7 @@ class _Operation:
             return subprocess.Popen(
                 [sys.executable, "-m", module, *words],
                 cwd=_CHECKOUT if module != "cli.main" else None,
-                env={**os.environ, _MARK: str(os.getpid())},
+                env={**_environment_for(module, words), _MARK: str(os.getpid())},
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -231,6 +232,13 @@ class _Operation:
         _end_runs()
         end_in_order(worker.process, signal.SIGINT, _WORKER_SECONDS)
         return clean
+
+
+def _environment_for(module: str, words: Sequence[str]) -> dict[str, str]:
+    """A trader gets the keys of its own exchange and no other's; the worker's runs may be of any exchange."""
+    if module == "cli.prefect_worker":
+        return dict(os.environ)
+    return without_secrets(os.environ, keep=words[1:2] if module == "cli.main" else ())
 
 
 def _end_runs() -> None:

@@ -9,10 +9,9 @@ from config.secret import Secret
 from config.settings import EXCHANGES, Endpoint
 from config.settings_secrets import SecretsSettings
 
-# Keys of exchanges, and what else is a secret of ours. CRYPTO_BOT_HOME is none; CRYPTO_BOT__SECTION__KEY is a setting.
+# Keys of exchanges, and those of ours that only a person's part needs (approval, backup).
 _SECRET_VARIABLE = re.compile(
-    rf"({'|'.join(EXCHANGES)})_.*(KEY|SECRET|PASSPHRASE)|crypto_bot_(?!_).*(SECRET|KEY|TOKEN|PASSWORD|URL)",
-    re.IGNORECASE,
+    rf"({'|'.join(EXCHANGES)})_.*(KEY|SECRET|PASSPHRASE)|crypto_bot_(?!_).*SECRET", re.IGNORECASE
 )
 
 
@@ -66,8 +65,8 @@ def credentials_of(values: Iterable[str]) -> Credentials:
 
 
 def without_secrets(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
-    """An environment for a child process that needs no key: without those of the exchanges, except what signs at the
-    exchanges of `keep`, and without the other secrets of ours.
+    """An environment for a child process: without the keys of exchanges, except those of `keep`, and without the secrets
+    of ours that no child of that kind needs.
     """
     kept = tuple(f"{exchange.upper()}_" for exchange in keep)
     return {
