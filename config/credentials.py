@@ -65,7 +65,7 @@ def credentials_of(values: Iterable[str]) -> Credentials:
 
 
 def without_secrets(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
-    """An environment for a child process: without the keys of exchanges, except those of `keep`, and without the secrets
+    """An environment for a child process: without the keys of exchanges, except those of `keep`, and without secrets
     of ours that no child of that kind needs.
     """
     kept = tuple(f"{exchange.upper()}_" for exchange in keep)

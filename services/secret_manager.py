@@ -34,7 +34,7 @@ _ASK_AGAIN_SECONDS = 30.0  # while a last good value is used
 _PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "ABORTED", "UNKNOWN", "CANCELLED")
 _REMEDIES = {
     "PERMISSION_DENIED": "the identity that this process runs as needs roles/secretmanager.secretAccessor on it",
-    "UNAUTHENTICATED": "Google does not know the identity that this process runs as",
+    "UNAUTHENTICATED": "Google does not know this process: workload identity, or gcloud auth application-default login",
     "NOT_FOUND": "there is no such secret, or no such version of it",
     "FAILED_PRECONDITION": "the version is disabled or destroyed",
 }

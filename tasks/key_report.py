@@ -69,7 +69,8 @@ def _own_address(rights: KeyRights) -> str:
         return "not known"
     if rights.local_address in rights.addresses:
         return f"{rights.local_address}, which the key is bound to"
-    behind = (
-        "; a router stands before it, the venue sees another" if ip_address(rights.local_address).is_private else ""
-    )
-    return f"{rights.local_address} (this machine's, no venue tells which it sees{behind})"
+    address = ip_address(rights.local_address)
+    if address.is_loopback:
+        return f"{address}, the venue is on this machine"
+    behind = "; it is behind a router, whose address the venue sees" if address.is_private else ""
+    return f"{address}, this machine's; no venue tells which one it sees{behind}"

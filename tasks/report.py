@@ -38,7 +38,7 @@ async def publish_stage(report: StageReport, rung: str) -> None:
         {
             "check": check.name,
             "passed": "yes" if check.passed else "NO",
-            "seen": f"{check.detail}; {check.warning}" if check.warning else check.detail,
+            "seen": f"{check.detail}; warning: {check.warning}" if check.warning else check.detail,
         }
         for check in report.checks
     ]

@@ -133,7 +133,11 @@ async def test_reading_does_not_hold_up_the_event_loop(server: SecretServer) -> 
         (lambda server: server.destroy("s", 1), SecretRefused, "disabled or destroyed"),
         (lambda server: server.denied.add("s"), SecretRefused, "roles/secretmanager.secretAccessor"),
         (lambda server: server.secrets.clear(), SecretMissing, "no such secret"),
-        (lambda server: setattr(server, "failures", [grpc.StatusCode.UNAUTHENTICATED]), SecretRefused, "identity"),
+        (
+            lambda server: setattr(server, "failures", [grpc.StatusCode.UNAUTHENTICATED]),
+            SecretRefused,
+            "workload identity",
+        ),
         (lambda server: setattr(server, "failures", [grpc.StatusCode.INVALID_ARGUMENT]), SecretRefused, "INVALID"),
     ],
 )
@@ -186,6 +190,16 @@ def test_a_service_that_is_away_costs_no_more_than_it_is_allowed(server: SecretS
     with pytest.raises(SecretUnavailable):  # the next secret is not waited for again
         reader.read("another", 1, ttl=0)
     assert time.monotonic() - began < 0.1
+
+
+def test_a_process_that_google_does_not_know_is_told_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    began = time.monotonic()
+    with pytest.raises(SecretRefused, match=r"UNAUTHENTICATED.*gcloud auth application-default login"):
+        SecretManager("p").read("s", 1, ttl=0)
+    assert time.monotonic() - began < 2
 
 
 def test_five_seconds_are_the_most_that_can_be_set() -> None:

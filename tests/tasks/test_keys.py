@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -44,8 +45,12 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def report(here: Session, stage: str) -> StageReport:
+    return report_of(here, (Check("a check", True, "seen"),), stage)
+
+
+def report_of(here: Session, checks: tuple[Check, ...], stage: str = "read_only") -> StageReport:
     now = here.clock.now()
-    return StageReport(stage, here.name, here.symbol, (Check("a check", True, "seen"),), now, now)
+    return StageReport(stage, here.name, here.symbol, checks, now, now)
 
 
 async def certify(here: TradingSession, rung: str) -> None:
@@ -151,9 +156,32 @@ def test_the_report_warns_of_a_key_without_address_and_of_its_end() -> None:
     loose = told(restricted_to_addresses=False, local_address="192.168.1.5", expires_at=NOW + timedelta(days=13))
     assert "bind it to your address" in loose["key: bound to addresses"].warning
     assert "ends in 13.0 days" in loose["key: expires"].warning
-    assert "a router stands before it" in loose["key: our address"].detail
+    assert "behind a router" in loose["key: our address"].detail
     assert not told(expires_at=NOW + timedelta(days=15))["key: expires"].warning
     assert "has expired" in told(expires_at=NOW - timedelta(days=1))["key: expires"].warning
+
+
+async def test_what_the_venue_says_of_address_and_expiry_stands_in_the_check(market: Market) -> None:
+    address = market("bybit").address
+    soon = (datetime.now(UTC) + timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    key = {"api_key": address.api_key, "api_secret": address.api_secret}
+    async with reading("bybit") as here:
+        bound = {check.name: check for check in await check_key.fn("bybit")}
+        assert bound["key: bound to addresses"].detail == "127.0.0.1" and not any(
+            each.warning for each in bound.values()
+        )
+        control(address.control_url, "keys", **key, addresses=[], expires_at=soon)
+        loose = {check.name: check for check in await check_key.fn("bybit")}
+        assert "from anywhere" in loose["key: bound to addresses"].warning
+        assert "ends in" in loose["key: expires"].warning and all(each.passed for each in loose.values())
+        assert {each.name for each in report_of(here, tuple(loose.values())).warnings} == {
+            "key: bound to addresses",
+            "key: expires",
+        }
+    for wrong, said in (({"api_key": "x"}, "api_secret"), ({**key, "addresses": "all"}, "a list")):
+        with pytest.raises(HTTPError) as raised:
+            control(address.control_url, "keys", **wrong)
+        assert said in raised.value.read().decode()
 
 
 # -- rotation
