@@ -9,7 +9,7 @@ from cli.running import run_until_stopped
 from cli.venues import venues_ready
 from config.loader import load_settings
 from config.settings import EXCHANGES, ExchangeName
-from trading.checks import CheckFailed, StageReport
+from trading.checks import Check, CheckFailed, StageReport
 
 
 def run_checks(exchanges: Sequence[ExchangeName], stages: Sequence[str], *, verbose: bool, as_json: bool) -> int:
@@ -72,16 +72,16 @@ def _told(report: StageReport) -> dict[str, object]:
 
 def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
     for report in reports:
-        shown = report.checks if verbose else report.failures
+        shown = report.checks if verbose else (*report.failures, *report.warnings)
         verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
         say(
             f"{report.exchange} {report.stage}: {verdict}, "
             f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks"
         )
         if shown:
-            print_table(
-                f"{report.exchange} {report.stage}",
-                ("check", "passed", "seen"),
-                [(check.name, "yes" if check.passed else "NO", check.detail) for check in shown],
-                "",
-            )
+            rows = [(check.name, "yes" if check.passed else "NO", _seen(check)) for check in shown]
+            print_table(f"{report.exchange} {report.stage}", ("check", "passed", "seen"), rows, "")
+
+
+def _seen(check: Check) -> str:
+    return f"{check.detail}; warning: {check.warning}" if check.warning else check.detail

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterator
 from datetime import datetime
 
 from cli.output import print_json, print_table, say
-from config.credentials import credentials_from_environment
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.secret import Secret
@@ -16,10 +14,9 @@ from execution.ladder import NothingToApprove, Place, answer_proposal, demote, e
 from execution.ladder import thresholds_from as rules_of
 from execution.latch import kill_switch
 from services.ledger import Ledger
+from services.secrets import APPROVAL_SECRET, approval_secret
 from trading.approval import Answer
 from trading.stages import Hold, judge
-
-APPROVAL_SECRET = "CRYPTO_BOT_APPROVAL_SECRET"
 
 
 @contextlib.contextmanager
@@ -44,16 +41,16 @@ def _on_ladder(settings: Settings, exchange: ExchangeName, ledger: Ledger) -> Pl
 
 
 def _key_id(settings: Settings, exchange: ExchangeName) -> str:
-    """Which key the environment or the running venue gives; "" where there is none, which is judged by who trades."""
+    """Which key the provider or the running venue gives; "" where there is none, which is judged by who trades."""
+    from services.secrets import credentials, is_from_provider
     from services.simulated import find_venue
     from tasks.fingerprint import key_id
 
-    endpoint, base_url = settings.exchanges[exchange].endpoint, settings.exchanges[exchange].base_url
-    if endpoint is Endpoint.SIMULATED and base_url is None:
+    if not is_from_provider(settings, exchange):
         venue = find_venue(settings.home, exchange)
         return key_id(Secret(venue.api_key)) if venue is not None else ""
     try:
-        return key_id(credentials_from_environment(exchange, endpoint, os.environ).api_key)
+        return key_id(credentials(settings, exchange).api_key)
     except ConfigurationError:
         return ""
 
@@ -119,7 +116,7 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
             say(f'to approve: --phrase "{proposal.phrase}" --code CODE, where CODE is the beginning (10 characters) of')
             say(f'  printf %s {proposal.digest} | openssl dgst -sha256 -hmac "${APPROVAL_SECRET}"')
             return 1
-        secret = Secret(os.environ.get(APPROVAL_SECRET, ""))
+        secret = approval_secret(place.settings)
         answer = Answer(by, reason, phrase, code)
         refused = answer_proposal(place, proposal, answer, secret=secret.reveal(), via="crypto-bot approve", now=now)
     if refused is not None:

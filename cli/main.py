@@ -324,6 +324,17 @@ def survive(
     )
 
 
+@app.command()
+def secrets(
+    name: Annotated[list[str] | None, typer.Argument(help="Further secrets to look at, e.g. ALERTS_SLACK.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every secret: where it is kept, its version, state and age, which key it is; never a value."""
+    from cli.secrets_commands import run_secrets
+
+    raise typer.Exit(run_secrets(tuple(name or ()), as_json=as_json))
+
+
 register_upkeep(app)
 config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")

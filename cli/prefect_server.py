@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.prefect_auth import authorization, known_password, password_environment
+from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.secret import Secret
 from config.settings_prefect import PrefectSettings
@@ -92,6 +93,7 @@ class PrefectServer:
                 stdout=words,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=without_secrets(os.environ),
             )
 
     @property
@@ -231,7 +233,6 @@ def running_api(home: Path, settings: PrefectSettings) -> Iterator[str | None]:
     where = {"PREFECT_API_URL": running, "PREFECT_HOME": str((home / "prefect").resolve())}
     with _environment({**where, **known_password(home)}):
         yield running
-
 
 
 def send_what_is_left() -> None:

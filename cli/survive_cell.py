@@ -233,7 +233,7 @@ class Cell:
         trader.one_cycle()
 
     def _withdraw_permission(self, trader: _Trader) -> None:
-        """No key that may withdraw gets past the checks. The trader itself does not ask again."""
+        """No key that may withdraw gets past the checks. The trader itself asks once a day."""
         self._set_fault()
         status, said = self._other_command(trader, "check", self.exchange)
         self._control("faults", method="DELETE")

@@ -119,12 +119,13 @@ async def _opened(
     None. Raises what `tasks.session.trading` raises; that the venue is away only where not `patient`.
     """
     from exchanges.errors import Busy, NoAnswer
+    from services.secrets import SecretUnavailable
     from tasks.session import trading
 
     while not stop.is_set():
         try:
             return await stack.enter_async_context(trading(exchange, settings))
-        except (Busy, NoAnswer) as error:
+        except (Busy, NoAnswer, SecretUnavailable) as error:
             if not patient:
                 raise
             say(f"{exchange}: cannot begin yet, asked again in {_ASK_AGAIN_SECONDS:g} s: {escape(str(error))}")
@@ -148,12 +149,13 @@ async def run_cycles(
 
     Every `ladder.review_cycles` the rung is judged; where it would move, the ramp_up flow moves it, and `fallen` sees
     to one that has come down to the checks. A cycle that fails is logged and counted, and the next one reconciles
-    first. While the Prefect API is away no cycle runs, so nothing new is placed; resting orders are taken back and the
-    ledger is kept in step.
+    first. While the Prefect API is away, or the key's secret may not be read, no cycle runs, so nothing new is placed;
+    resting orders are taken back and the ledger is kept in step.
     """
     from execution.settle import settle
     from flows.trading_cycle import trading_cycle
     from tasks.events import CYCLE_DONE, tell
+    from tasks.keys import look_after_key
 
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
@@ -163,7 +165,9 @@ async def run_cycles(
             if stop.is_set():  # it ended the sleep: nothing new is begun
                 break
         done += 1
-        if api_is_up(api):
+        # None: the venue did not answer, which the cycle will meet as well
+        key_refused = await _kept_going(here, stop, api, "looking after the key", look_after_key(here)) is False
+        if api_is_up(api) and not key_refused:
             named = cycle_id(here.clock.now(), pace)
             report = await _kept_going(here, stop, api, f"cycle {named}", trading_cycle(here.name, named))
             if report is not None:
@@ -171,8 +175,10 @@ async def run_cycles(
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here, fallen))
-        if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle
-            log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
+        away = not api_is_up(api)  # at the start, or gone in the middle
+        if not stop.is_set() and (away or (key_refused and here.ledger.in_flight(here.desk.account))):
+            if away:
+                log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cli.output import say
 from cli.prefect_server import prefect_api
 from cli.provision import POOL
 from cli.supervisor import Child, Process, Supervisor, end_in_order
+from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings
@@ -65,11 +66,18 @@ def start_module(settings: Settings, log: str, module: str, *words: str) -> Proc
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
             cwd=CHECKOUT if module != "cli.main" else None,
-            env={**os.environ, _MARK: str(os.getpid())},
+            env={**_environment_for(module, words), _MARK: str(os.getpid())},
             stdout=told,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _environment_for(module: str, words: Sequence[str]) -> dict[str, str]:
+    """A trader gets the keys of its own exchange and no other's; the worker's runs may be of any exchange."""
+    if module == "cli.prefect_worker":
+        return dict(os.environ)
+    return without_secrets(os.environ, keep=words[1:2] if module == "cli.main" else ())
 
 
 def log_of(settings: Settings, name: str) -> Path:

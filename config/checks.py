@@ -3,9 +3,11 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from config.credentials import credential_secrets
 from config.errors import ConfigurationError
 from config.reading import DEMO_FILE, KeyPath, Tree
 from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
+from config.settings_secrets import LATEST
 
 # Requests of one trading cycle: candles, ticker, book, balances, open orders, fills, an unfinished order,
 # then place, read, cancel. bitFlyer's candles and a second page are met by the margin.
@@ -32,6 +34,7 @@ def budgeted_requests_per_minute(settings: Settings, exchange: str) -> float:
 def check_possible(settings: Settings, tree: Tree) -> None:
     """Raise ConfigurationError for the first setting that cannot work together with the others."""
     _check_demo_thresholds(settings, tree)
+    _check_secrets(settings, tree)
     for name, block in settings.exchanges.items():
         _check_endpoint(name, block, tree)
         _check_requests(settings, name, tree)
@@ -104,6 +107,33 @@ def _check_demo_thresholds(settings: Settings, tree: Tree) -> None:
             ("exchanges", real[0], "endpoint"),
             "the thresholds of config/demo.yml are for simulated venues only; leave that file out",
         )
+
+
+def _check_secrets(settings: Settings, tree: Tree) -> None:
+    """In live use every secret is one version that a person has chosen; another server than Google's is for tests."""
+    gcp = settings.secrets.gcp
+    live = [name for name, block in settings.exchanges.items() if block.endpoint is Endpoint.LIVE]
+    if gcp.target is not None:
+        where = ("secrets", "gcp", "target")
+        if not _is_loopback(f"http://{gcp.target}") or "/" in gcp.target:
+            raise _impossible(tree, where, "must be 127.0.0.1:PORT: keys are read from there")
+        if live:
+            raise _impossible(tree, where, f"is for development, and {live[0]} is live; remove it")
+    if gcp.attempt_timeout > gcp.total_timeout:
+        raise _impossible(tree, ("secrets", "gcp", "attempt_timeout"), "must not be more than total_timeout")
+    if settings.secrets.provider != "gcp":
+        return
+    if gcp.project is None:
+        raise _impossible(tree, ("secrets", "gcp", "project"), "is missing; write the project's id")
+    for name in live:
+        for secret in credential_secrets(settings.secrets, name, Endpoint.LIVE):
+            if gcp.version_of(secret) == LATEST:
+                raise _impossible(
+                    tree,
+                    ("secrets", "gcp", "versions"),
+                    f"{name} is live, and no version of {secret} is pinned (latest is not one); "
+                    f"add {secret}: NUMBER (gcloud secrets versions list {secret})",
+                )
 
 
 def _impossible(tree: Tree, path: KeyPath, said: str) -> ConfigurationError:

@@ -1,11 +1,18 @@
-"""Keys of an exchange account from environment variables (development, simulated venues, testnet)."""
+"""Keys of an exchange account: what they are called, and how they are read from environment variables."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from config.errors import ConfigurationError
 from config.secret import Secret
-from config.settings import Endpoint
+from config.settings import EXCHANGES, Endpoint
+from config.settings_secrets import SecretsSettings
+
+# Keys of exchanges, and those of ours that only a person's part needs (approval, backup).
+_SECRET_VARIABLE = re.compile(
+    rf"({'|'.join(EXCHANGES)})_.*(KEY|SECRET|PASSPHRASE)|crypto_bot_(?!_).*SECRET", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -17,13 +24,26 @@ class Credentials:
     passphrase: Secret
 
 
+def credential_fields(exchange: str) -> tuple[str, ...]:
+    """What a key of the exchange consists of, in the order of `Credentials`."""
+    fields = ("api_key", "api_secret")
+    return (*fields, "passphrase") if exchange == "okcoinjp" else fields
+
+
 def credential_variables(exchange: str, endpoint: Endpoint) -> tuple[str, ...]:
     """Names of the variables that must be set, e.g. BITBANK_API_KEY; Bybit's testnet has keys of its own."""
-    prefix = exchange.upper()
-    if exchange == "bybit" and endpoint is Endpoint.TESTNET:
-        prefix = "BYBIT_TESTNET"
-    names = (f"{prefix}_API_KEY", f"{prefix}_API_SECRET")
-    return (*names, f"{prefix}_PASSPHRASE") if exchange == "okcoinjp" else names
+    return tuple(f"{_prefix(exchange, endpoint)}_{field.upper()}" for field in credential_fields(exchange))
+
+
+def credential_secrets(settings: SecretsSettings, exchange: str, endpoint: Endpoint) -> tuple[str, ...]:
+    """Ids of the exchange's secrets in Secret Manager: one JSON secret, or one for each field."""
+    if settings.gcp.layout == "exchange":
+        return (settings.gcp.secret_id(_prefix(exchange, endpoint)),)
+    return tuple(map(settings.gcp.secret_id, credential_variables(exchange, endpoint)))
+
+
+def _prefix(exchange: str, endpoint: Endpoint) -> str:
+    return "BYBIT_TESTNET" if exchange == "bybit" and endpoint is Endpoint.TESTNET else exchange.upper()
 
 
 def credentials_from_environment(exchange: str, endpoint: Endpoint, environ: Mapping[str, str]) -> Credentials:
@@ -35,5 +55,22 @@ def credentials_from_environment(exchange: str, endpoint: Endpoint, environ: Map
         raise ConfigurationError(
             f"{exchange} ({endpoint}) needs credentials: set {', '.join(missing)} in the environment"
         )
+    return credentials_of(values)
+
+
+def credentials_of(values: Iterable[str]) -> Credentials:
+    """The values of `credential_fields`, as what signs."""
     key, secret, *passphrase = (Secret(value) for value in values)
     return Credentials(key, secret, passphrase[0] if passphrase else Secret(""))
+
+
+def without_secrets(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
+    """An environment for a child process: without the keys of exchanges, except those of `keep`, and without secrets
+    of ours that no child of that kind needs.
+    """
+    kept = tuple(f"{exchange.upper()}_" for exchange in keep)
+    return {
+        name: value
+        for name, value in environ.items()
+        if not _SECRET_VARIABLE.fullmatch(name) or (kept and name.startswith(kept))
+    }

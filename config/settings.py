@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from config.settings_maintenance import UpkeepSettings
 from config.settings_prefect import PrefectSettings
+from config.settings_secrets import SecretsSettings
 from config.strict import Strict
 from trading.money import amount
 
@@ -204,6 +205,7 @@ class Settings(Strict):
     ledger: LedgerSettings
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     maintenance: UpkeepSettings = Field(default_factory=UpkeepSettings)
+    secrets: SecretsSettings = Field(default_factory=SecretsSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""

@@ -19,13 +19,22 @@ from trading.orders import Fill, OrderIntent, VenueOrder
 
 @dataclass(frozen=True)
 class KeyRights:
-    """What the venue says the key may do; None where the venue cannot be asked (bitbank)."""
+    """What the venue says the key may do; None where the venue cannot be asked (bitbank).
+
+    `expires_at` (aware UTC) and `account_id` (the venue's own name of the account) are told by some venues only. No
+    venue tells from which address it sees us: `local_address` is this machine's end of a way to it, which is another
+    one where a router stands between.
+    """
 
     can_read: bool | None
     can_trade: bool | None
     can_withdraw: bool | None
     restricted_to_addresses: bool | None
     detail: str = ""
+    addresses: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    account_id: str = ""
+    local_address: str = ""
 
 
 @dataclass(frozen=True)

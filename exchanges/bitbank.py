@@ -302,7 +302,8 @@ class BitbankReader(Reader):
 
     async def key_rights(self) -> KeyRights:
         """Unknown: bitbank has no call that tells what a key may do."""
-        return KeyRights(None, None, None, None, detail="bitbank shows a key's rights on its web page only")
+        told = "unknown: bitbank shows a key's rights on its web page only"
+        return KeyRights(None, None, None, None, told, local_address=await self.client.local_address(_ASSETS))
 
     async def _pair(self, symbol: str) -> str:
         instrument = await super().instrument(symbol)

@@ -289,6 +289,7 @@ class BitflyerReader(Reader):
             can_withdraw=bool(paths & _WITHDRAWING_PATHS),
             restricted_to_addresses=None,
             detail=f"not ticked: {', '.join(missing)}" if missing else "",
+            local_address=await self.client.local_address(PERMISSIONS),
         )
 
     async def _product(self, symbol: str) -> dict[str, Any]:

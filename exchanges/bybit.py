@@ -289,9 +289,22 @@ class BybitReader(Reader):
             trades = writes and any(permissions.get(group) for group in ("Spot", "ContractTrade"))
             withdraws = writes and "Withdraw" in (permissions.get("Wallet") or [])
             # A key that is bound to no address is written with no address, or with "*".
-            bound = told["ips"] not in ([], ["*"], "", "*", None)
-            detail = f"read {'and write' if writes else 'only'}, expires {told.get('expiredAt') or 'never'}"
-        return KeyRights(True, trades, withdraws, bound, detail)
+            listed = told["ips"] if isinstance(told["ips"], list) else [told["ips"] or ""]
+            addresses = tuple(str(each) for each in listed if each not in ("", "*"))
+            # Of a key that does not expire (bound to an address) the date is told as 1970.
+            expires = datetime.fromisoformat(told.get("expiredAt") or "1970-01-01T00:00:00Z")
+            expires = expires if expires.tzinfo is not None else expires.replace(tzinfo=UTC)
+        return KeyRights(
+            True,
+            trades,
+            withdraws,
+            bool(addresses),
+            detail=f"read {'and write' if writes else 'only'}",
+            addresses=addresses,
+            expires_at=expires if expires.year > 1970 else None,
+            account_id=str(told.get("userID") or ""),
+            local_address=await self.client.local_address(KEY),
+        )
 
     async def _where(self, symbol: str) -> dict[str, str]:
         """The category and the venue's own name of a symbol."""

@@ -94,7 +94,7 @@ def _wiring(
     settings = settings or load_settings()
     exchange = _exchange_settings(name, settings)
     base_url = _base_url(name, exchange)
-    credentials = credentials or credentials_from_environment(name, exchange.endpoint, os.environ)
+    credentials = credentials or _from_environment(name, exchange.endpoint, settings)
     clock = clock or WallClock()
     per_minute = Window(f"{name} a minute", exchange.requests_per_minute, 60.0)
     return Wiring(
@@ -111,6 +111,15 @@ def _wiring(
         retry_delay_seconds=settings.execution.retry_delay,
         order_lifetime_minutes=exchange.order_lifetime_minutes,
     )
+
+
+def _from_environment(name: str, endpoint: Endpoint, settings: Settings) -> Credentials:
+    if settings.secrets.provider != "env":
+        raise ConfigurationError(
+            f"secrets.provider: is {settings.secrets.provider}, so the environment is not looked at: "
+            f'give the client credentials=services.secrets.credentials(settings, "{name}")'
+        )
+    return credentials_from_environment(name, endpoint, os.environ)
 
 
 def _base_url(name: str, exchange: ExchangeSettings) -> str | None:

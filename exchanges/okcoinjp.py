@@ -310,9 +310,18 @@ class OkjReader(Reader):
         told = await self._data(CONFIG, {})
         with reading(self.name):
             rights = {each.strip() for each in told[0]["perm"].split(",")}
-            bound = bool(told[0]["ip"])
-        detail = f"perm {','.join(sorted(rights))}"
-        return KeyRights("read_only" in rights, "trade" in rights, "withdraw" in rights, bound, detail)
+            addresses = tuple(each.strip() for each in told[0]["ip"].split(",") if each.strip())
+            account_id = str(told[0].get("uid", ""))
+        return KeyRights(
+            "read_only" in rights,
+            "trade" in rights,
+            "withdraw" in rights,
+            bool(addresses),
+            detail=f"perm {','.join(sorted(rights))}",
+            addresses=addresses,
+            account_id=account_id,
+            local_address=await self.client.local_address(CONFIG),
+        )
 
     async def _pair(self, symbol: str) -> str:
         instrument = await self.instrument(symbol)

@@ -56,6 +56,7 @@ from exchanges.errors import (
     VenueError,
 )
 from exchanges.leaving import late_by
+from exchanges.local_address import local_address_towards
 from services.clock import Clock, DateHeard, seconds_since_boot
 
 if TYPE_CHECKING:
@@ -231,6 +232,10 @@ class Transport(_CcxtClass):
             await self.wiring.budget.room(self._windows(route, {}))
         except NoRoom as error:
             raise RateLimitExceeded(self.venue, f"{route}: not sent: {error}") from error
+
+    async def local_address(self, route: Route) -> str:
+        """This machine's address on the way to where `route` is asked for, "" where there is none. Sends nothing."""
+        return await local_address_towards(self.sign(route.path, [route.api], route.method, {})["url"])
 
     def _windows(self, route: Route, params: Any) -> tuple[Window, ...]:
         return (self.wiring.per_minute, *self.windows, *self.windows_for(route, params))

@@ -1,17 +1,17 @@
 """Where an exchange is, which keys open it, and whose time counts there."""
 
 import asyncio
-import os
 
 import aiohttp
 
-from config.credentials import Credentials, credentials_from_environment
+from config.credentials import Credentials
 from config.errors import ConfigurationError
 from config.secret import Secret
 from config.settings import Endpoint, ExchangeName, Settings
 from exchanges import create_exchange_reader
 from exchanges.errors import BadRequest, VenueError
 from services.clock import Clock, MarketClock, WallClock
+from services.secrets import read_credentials
 from services.simulated import find_venue
 
 _CLOCK_SECONDS = 5.0  # a simulated venue on this machine answers in milliseconds
@@ -25,9 +25,9 @@ async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings,
     """
     configured = settings.exchanges[exchange]
     if configured.endpoint is not Endpoint.SIMULATED:
-        return settings, credentials_from_environment(exchange, configured.endpoint, os.environ), WallClock()
+        return settings, await read_credentials(settings, exchange), WallClock()
     if configured.base_url is not None:
-        credentials = credentials_from_environment(exchange, configured.endpoint, os.environ)
+        credentials = await read_credentials(settings, exchange)
         control_url = configured.control_url or f"{configured.base_url.rstrip('/')}/_control"
         return settings, credentials, await _market_clock(exchange, control_url)
     address = find_venue(settings.home, exchange)

@@ -38,12 +38,15 @@ class NothingToApprove(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """One exchange on its ladder, as the ledger knows it. `running` is what this process runs."""
+    """One exchange on its ladder, as the ledger knows it. `running` is what this process runs; `key_may_withdraw` what
+    the venue has told it of its key, which stands in no ledger.
+    """
 
     settings: Settings
     exchange: ExchangeName
     ledger: Ledger
     running: Fingerprint
+    key_may_withdraw: bool = False
 
     @property
     def account(self) -> str:
@@ -99,6 +102,7 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         changed=_changed(place, record),
         expired=now >= record.expires_at,
         before_issue=now < since,
+        key_may_withdraw=place.key_may_withdraw,
         approval_needed=not place.approves_itself,
         approved_by=SELF_APPROVED if place.approves_itself else _approved_by(place, record, now),
     )
@@ -197,6 +201,30 @@ def issue(
         max_orders_per_day=0 if check else _of_rung(place.settings, rung).max_orders_per_day,
     )
     return replace(record, number=place.ledger.issue_rung(record))
+
+
+def carry_over(place: Place, proof: str, now: datetime) -> bool:
+    """Put the certificate in force again for a rotated key; False where more than the key has changed, or nothing is in
+    force. `proof` says how the new key was shown to open the same account.
+
+    Rung, caps, times and evidence stay: code, strategy and account have earned them, and these are the same.
+    """
+    record = place.record()
+    if record is None or now >= record.expires_at or _changed(place, record) != ("key",):
+        return False
+    rotated = {
+        "from": record.fingerprint.get("key", ""),
+        "to": place.running.key,
+        "at": now.isoformat(),
+        "proof": proof,
+    }
+    renewed = replace(
+        record,
+        fingerprint={**record.fingerprint, "key": place.running.key},
+        evidence={**record.evidence, "key_rotated": rotated},
+    )
+    place.ledger.issue_rung(renewed)
+    return True
 
 
 # -- a person's part

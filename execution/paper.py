@@ -80,6 +80,10 @@ class PaperExchange:
                 taken_up = _taken_up(order)
                 self._orders[taken_up.venue_order_id] = taken_up
 
+    def read_through(self, reader: ExchangeReader) -> None:
+        """Read the market by another client from now on."""
+        self._reader = reader
+
     # -- the market, as it really is
 
     async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:

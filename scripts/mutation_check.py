@@ -39,6 +39,13 @@ BUDGET = ("tests/exchanges/test_budget.py",)
 
 MUTANTS = (
     Mutant(
+        "a key that may withdraw places nothing",
+        "trading/risk.py",
+        "    if not facts.key_may_withdraw:\n",
+        "    if True or not facts.key_may_withdraw:\n",
+        ("tests/trading/test_risk.py",),
+    ),
+    Mutant(
         "the intent is written before the order is sent",
         "execution/place.py",
         "        write_intent(desk, approved, cycle_id=cycle_id, known_ids=known_ids)\n",

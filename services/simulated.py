@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.settings import ExchangeName
 
@@ -92,6 +93,7 @@ def _start(home: Path, exchange: ExchangeName, arguments: Sequence[str]) -> "sub
                 stderr=words,
                 text=True,
                 start_new_session=True,
+                env=without_secrets(os.environ),
             )
     except OSError as error:
         raise ConfigurationError(f"{log.parent}: cannot be written ({error.strerror}); set --home") from None

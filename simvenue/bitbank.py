@@ -86,7 +86,7 @@ class BitbankWire:
         self._public = BitbankPublic(venue)
         self._account = BitbankAccount(venue)
         self._refusals = BitbankRefusals(self._public, error_status)
-        self._gate = BitbankGate(venue.secrets.api_key, venue.secrets.api_secret)
+        self._gate = BitbankGate(venue.keys)
 
     def limits(self, which: str) -> list[RateWindow]:
         """Give the rate windows: QUERY and UPDATE a second, or the operations guide's 60 a minute."""

@@ -5,6 +5,8 @@ import hmac
 from collections.abc import Mapping
 
 from simvenue.amounts import is_whole
+from simvenue.keys import Keys
+from simvenue.values import Secrets
 
 DEFAULT_WINDOW_MS = 5_000
 WIDEST_WINDOW_MS = 60_000
@@ -22,13 +24,12 @@ BAD_WINDOW = 20036
 
 
 class BitbankGate:
-    """Judge one account's signed requests; remembers the highest nonce of its key."""
+    """Judge one account's signed requests; remembers the highest nonce of each key."""
 
-    def __init__(self, api_key: str, api_secret: str) -> None:
-        """Take the one key pair that is let in."""
-        self._key = api_key
-        self._secret = api_secret.encode()
-        self._last_nonce = -1
+    def __init__(self, keys: Keys) -> None:
+        """Take the keys that are let in."""
+        self._keys = keys
+        self._last_nonces: dict[str, int] = {}
 
     def refusal(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wall_ms: int) -> int | None:
         """Return the venue's error code for a request that is not let in, else None.
@@ -38,7 +39,8 @@ class BitbankGate:
         key = headers.get("ACCESS-KEY", "")
         if not key:
             return NO_KEY
-        if key != self._key:
+        secrets = self._keys.find(key)
+        if secrets is None:
             return UNKNOWN_KEY
         signature = headers.get("ACCESS-SIGNATURE", "")
         if not signature:
@@ -46,12 +48,14 @@ class BitbankGate:
         signed = body if method == "POST" else target.encode()
         # with both kinds of header the time window wins
         if "ACCESS-REQUEST-TIME" in headers:
-            return self._judge_window(signed, signature, headers, wall_ms)
+            return self._judge_window(secrets, signed, signature, headers, wall_ms)
         if "ACCESS-NONCE" in headers:
-            return self._judge_nonce(signed, signature, headers["ACCESS-NONCE"])
+            return self._judge_nonce(secrets, signed, signature, headers["ACCESS-NONCE"])
         return NO_REQUEST_TIME if "ACCESS-TIME-WINDOW" in headers else NO_NONCE
 
-    def _judge_window(self, signed: bytes, signature: str, headers: Mapping[str, str], wall_ms: int) -> int | None:
+    def _judge_window(
+        self, secrets: Secrets, signed: bytes, signature: str, headers: Mapping[str, str], wall_ms: int
+    ) -> int | None:
         stamp = headers["ACCESS-REQUEST-TIME"]
         # a client that leaves the window header out signs an empty text in its place
         window = headers.get("ACCESS-TIME-WINDOW", "")
@@ -62,20 +66,21 @@ class BitbankGate:
         width_ms = int(window) if window else DEFAULT_WINDOW_MS
         if int(stamp) >= wall_ms + LEAD_MS or wall_ms - int(stamp) > width_ms:
             return OUTSIDE_WINDOW
-        return self._judge_signature((stamp + window).encode() + signed, signature)
+        return _judge_signature(secrets, (stamp + window).encode() + signed, signature)
 
-    def _judge_nonce(self, signed: bytes, signature: str, nonce: str) -> int | None:
+    def _judge_nonce(self, secrets: Secrets, signed: bytes, signature: str, nonce: str) -> int | None:
         if not is_whole(nonce):
             return NO_NONCE
-        refusal = self._judge_signature(nonce.encode() + signed, signature)
+        refusal = _judge_signature(secrets, nonce.encode() + signed, signature)
         if refusal is not None:
             return refusal
-        if int(nonce) <= self._last_nonce:
+        if int(nonce) <= self._last_nonces.get(secrets.api_key, -1):
             return AUTHENTICATION_FAILED
-        self._last_nonce = int(nonce)
+        self._last_nonces[secrets.api_key] = int(nonce)
         return None
 
-    def _judge_signature(self, message: bytes, signature: str) -> int | None:
-        expected = hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-        same = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
-        return None if same else AUTHENTICATION_FAILED
+
+def _judge_signature(secrets: Secrets, message: bytes, signature: str) -> int | None:
+    expected = hmac.new(secrets.api_secret.encode(), message, hashlib.sha256).hexdigest()
+    same = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
+    return None if same else AUTHENTICATION_FAILED

@@ -116,7 +116,7 @@ class BitflyerWire:
         self._orders = BitflyerOrders(venue)
         self._account = BitflyerAccount(venue)
         self._refusals = BitflyerRefusals(self._public)
-        self._gate = BitflyerGate(venue.secrets.api_key, venue.secrets.api_secret)
+        self._gate = BitflyerGate(venue.keys)
         self._windows: list[RateWindow] = []
 
     def limits(self, which: str) -> list[RateWindow]:
@@ -226,7 +226,8 @@ class BitflyerWire:
 
     def _permissions(self, _: Parameters) -> list[str]:
         names = [*self._private_reads(), *self._private_posts()]
-        if self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None:
+        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None
+        if withdraws or self._venue.keys.in_use().may_withdraw:
             names += ["sendcoin", "withdraw"]
         return [f"/v1/me/{name}" for name in names]
 

@@ -214,12 +214,12 @@ class BybitWire:
         return handle
 
     def _answer(self, request: web.Request, body: bytes, call: Call, private: bool) -> web.Response:
-        clock, secrets = self._venue.clock, self._venue.secrets
+        clock = self._venue.clock
         headers = {}
         try:
             if private:
                 signed = raw_query(request).encode() if request.method == "GET" else body
-                check_signature(request.headers, signed, secrets.api_key, secrets.api_secret, clock.wall_ms())
+                check_signature(request.headers, signed, self._venue.keys, clock.wall_ms())
                 counted = [window for window in self._account_windows if window.weigh(request, body)]
                 headers = self._limit_headers(counted[0]) if counted else {}
             result = call(read_params(request, body))

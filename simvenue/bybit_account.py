@@ -71,12 +71,13 @@ class BybitAccount:
         }
 
     def api_key(self, params: Params) -> dict[str, Any]:
-        """Tell what the key may do: it is bound to an address, trades, and cannot withdraw."""
-        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None
+        """Tell what the key may do. One that is bound to an address does not expire, and the date says 1970."""
+        key = self._venue.keys.in_use()
+        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None or key.may_withdraw
         return {
             "id": "10000001",
             "note": "simulated",
-            "apiKey": self._venue.secrets.api_key,
+            "apiKey": key.secrets.api_key,
             "readOnly": 0,
             "secret": "",
             "permissions": {
@@ -92,10 +93,10 @@ class BybitAccount:
                 "Affiliate": [],
                 "Earn": [],
             },
-            "ips": ["127.0.0.1"],
+            "ips": list(key.addresses) or ["*"],
             "type": 1,
             "deadlineDay": -2,
-            "expiredAt": "1970-01-01T00:00:00Z",
+            "expiredAt": key.expires_at or "1970-01-01T00:00:00Z",
             "createdAt": "2026-01-01T00:00:00Z",
             "unified": 0,
             "uta": 1,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from simvenue.amounts import is_whole
+from simvenue.keys import Keys
 
 Params = Mapping[str, str]
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Refusal(Exception):
         self.message = message
 
 
-def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api_secret: str, wall_ms: int) -> None:
+def check_signature(headers: Mapping[str, str], signed: bytes, keys: Keys, wall_ms: int) -> None:
     """Judge a private request; `signed` is the raw query of a GET, the raw body of a POST. Raises Refusal.
 
     Valid while wall - window <= timestamp < wall + 1000 ms. A client without a window header signs an empty
@@ -44,7 +45,8 @@ def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api
     """
     stamp = headers.get("X-BAPI-TIMESTAMP", "")
     window = headers.get("X-BAPI-RECV-WINDOW", "")
-    if headers.get("X-BAPI-API-KEY", "") != api_key:
+    secrets = keys.find(headers.get("X-BAPI-API-KEY", ""))
+    if secrets is None:
         raise Refusal(BAD_KEY, "API key is invalid.")
     if not is_whole(stamp) or (window and not is_whole(window)):
         raise Refusal(OUTSIDE_WINDOW, "invalid request, please check your timestamp or recv_window param")
@@ -55,8 +57,8 @@ def check_signature(headers: Mapping[str, str], signed: bytes, api_key: str, api
             "invalid request, please check your server timestamp or recv_window param. "
             f"req_timestamp[{stamp}],server_timestamp[{wall_ms}],recv_window[{width_ms}]",
         )
-    message = f"{stamp}{api_key}{window}".encode() + signed
-    expected = hmac.new(api_secret.encode(), message, hashlib.sha256).hexdigest()
+    message = f"{stamp}{secrets.api_key}{window}".encode() + signed
+    expected = hmac.new(secrets.api_secret.encode(), message, hashlib.sha256).hexdigest()
     sign = headers.get("X-BAPI-SIGN", "").encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(expected.encode(), sign):
         raise Refusal(BAD_SIGNATURE, "error sign! please check your API secret and the text that you sign")

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from simvenue.amounts import read_amount
 from simvenue.fault_settings import FaultSetting, known_faults, not_applicable, set_fault
-from simvenue.values import Fill, Order, OrderRequest, Rejection, plain
+from simvenue.values import AccountKey, Fill, Order, OrderRequest, Rejection, Secrets, plain
 from simvenue.venue import Venue
 
 PREFIX = "/_control"
@@ -51,6 +51,8 @@ class Control:
             web.post(f"{PREFIX}/orders", self.place),
             web.post(f"{PREFIX}/balances", self.deposit),
             web.post(f"{PREFIX}/price", self.price),
+            web.post(f"{PREFIX}/keys", self.add_key),
+            web.delete(f"{PREFIX}/keys", self.revoke_key),
             web.get(f"{PREFIX}/faults", self.faults),
             web.post(f"{PREFIX}/faults", self.set_fault),
             web.delete(f"{PREFIX}/faults", self.clear_faults),
@@ -114,6 +116,32 @@ class Control:
             return {"symbol": symbol, "price": plain(self._venue.market(symbol).last)}
 
         return await _answer(request, act)
+
+    async def add_key(self, request: web.Request) -> web.Response:
+        def act(asked: dict[str, Any]) -> dict[str, Any]:
+            secrets = Secrets(*(str(asked.get(name, "")) for name in ("api_key", "api_secret", "passphrase")))
+            if not secrets.api_key or not secrets.api_secret:
+                raise ValueError("a key has api_key and api_secret")
+            addresses = asked.get("addresses", ["127.0.0.1"])
+            if not isinstance(addresses, list):
+                raise ValueError("addresses is a list, empty for a key that is bound to none")
+            key = AccountKey(
+                secrets,
+                may_withdraw=asked.get("may_withdraw") is True,
+                addresses=tuple(map(str, addresses)),
+                expires_at=str(asked.get("expires_at", "")),
+            )
+            self._venue.keys.add(key)
+            return {"keys": len(self._venue.keys)}
+
+        return await _answer(request, act)
+
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        try:
+            self._venue.keys.revoke(request.query.get("api_key", ""))
+        except KeyError:
+            return _refused(400, "no such key")
+        return web.json_response({"keys": len(self._venue.keys)})
 
     async def faults(self, request: web.Request) -> web.Response:
         told = {

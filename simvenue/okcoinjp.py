@@ -218,15 +218,7 @@ class OkcoinjpWire:
         return handle
 
     def _admit(self, request: web.Request, body: bytes) -> None:
-        secrets = self._venue.secrets
-        check_signature(
-            request,
-            body,
-            api_key=secrets.api_key,
-            api_secret=secrets.api_secret,
-            passphrase=secrets.passphrase,
-            wall_ms=self._venue.clock.wall_ms(),
-        )
+        check_signature(request, body, self._venue.keys, self._venue.clock.wall_ms())
 
     def _with_gateway(self, answer: web.Response) -> web.Response:
         remaining = str(self._gateway.remaining(self._venue.clock.now_ms()))

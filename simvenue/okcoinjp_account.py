@@ -63,8 +63,9 @@ class OkcoinjpAccount:
         return [{"uTime": now, "totalEq": plain(self._worth()), "details": details}]
 
     def configuration(self, params: Params) -> list[Any]:
-        """Tell what the key may do: it is bound to an address, trades, and cannot withdraw."""
-        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None
+        """Tell what the key may do; it has no date of expiry."""
+        key = self._venue.keys.in_use()
+        withdraws = self._venue.faults.strike("withdraw_permission", "key", ("key",)) is not None or key.may_withdraw
         return [
             {
                 "uid": "30000001",
@@ -76,7 +77,7 @@ class OkcoinjpAccount:
                 "levelTmp": "",
                 "label": "simulated",
                 "perm": "read_only,trade,withdraw" if withdraws else "read_only,trade",
-                "ip": "127.0.0.1",
+                "ip": ",".join(key.addresses),
                 "roleType": "0",
                 "opAuth": "0",
             }

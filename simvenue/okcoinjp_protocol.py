@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from simvenue.amounts import is_whole
+from simvenue.keys import Keys
 
 Params = Mapping[str, str]
 Call = Callable[[Params], list[Any]]
@@ -37,9 +38,7 @@ class Refusal(Exception):
         self.status = status
 
 
-def check_signature(
-    request: web.Request, body: bytes, *, api_key: str, api_secret: str, passphrase: str, wall_ms: int
-) -> None:
+def check_signature(request: web.Request, body: bytes, keys: Keys, wall_ms: int) -> None:
     """Judge a private request: base64 HMAC over timestamp + method + raw path with query + raw body.
 
     The timestamp (ISO-8601 UTC with ms) may be off by 30 s. Raises Refusal.
@@ -52,12 +51,13 @@ def check_signature(
         raise Refusal("50112", "Invalid OK-ACCESS-TIMESTAMP", 401)
     if abs(wall_ms - _read_stamp(stamp)) > SKEW_MS:
         raise Refusal(EXPIRED, "Timestamp request expired", 401)
-    if key != api_key:
+    secrets = keys.find(key)
+    if secrets is None:
         raise Refusal("50119", "API key doesn't exist")
-    if not hmac.compare_digest(phrase.encode("utf-8", "surrogateescape"), passphrase.encode()):
+    if not hmac.compare_digest(phrase.encode("utf-8", "surrogateescape"), secrets.passphrase.encode()):
         raise Refusal("50105", "Request header OK-ACCESS-PASSPHRASE incorrect", 401)
     message = f"{stamp}{request.method}{request.raw_path}".encode() + body
-    expected = base64.b64encode(hmac.new(api_secret.encode(), message, hashlib.sha256).digest())
+    expected = base64.b64encode(hmac.new(secrets.api_secret.encode(), message, hashlib.sha256).digest())
     if not hmac.compare_digest(expected, sign.encode("utf-8", "surrogateescape")):
         raise Refusal("50113", "Invalid Sign", 401)
 

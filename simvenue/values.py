@@ -66,6 +66,16 @@ class Secrets:
 
 
 @dataclass(frozen=True)
+class AccountKey:
+    """One key of the account and what the venue says that it may do."""
+
+    secrets: Secrets
+    may_withdraw: bool = False
+    addresses: tuple[str, ...] = ("127.0.0.1",)  # none: bound to no address
+    expires_at: str = ""  # ISO 8601 in UTC, as the venue writes it; "": never
+
+
+@dataclass(frozen=True)
 class OrderRequest:
     """One order as asked for, already translated from the wire. quantity None only with quote_budget."""
 

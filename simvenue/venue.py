@@ -17,6 +17,7 @@ from simvenue.doorman import check_money, check_shape
 from simvenue.engine import Engine
 from simvenue.fault_values import check_setting, ms_of, number_of
 from simvenue.faults import Fault, FaultBoard
+from simvenue.keys import Keys
 from simvenue.margin import Margin
 from simvenue.market import Market
 from simvenue.market_faults import MARKET_FAULTS, happen
@@ -89,6 +90,7 @@ class Venue:
         self.spec = spec
         self.clock = clock
         self.secrets = secrets
+        self.keys = Keys(secrets)
         self.rng = Random(f"{seed}:{spec.name}:ids")
         self.fault_rng = Random(f"{seed}:{spec.name}:faults")
         self.requests = RequestCounts()

@@ -1,11 +1,16 @@
 """Checks of what the key may read: rights, clock, balances, orders, trades. The client used here cannot place."""
 
+import asyncio
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName
+from exchanges.base import KeyRights
+from services.secrets import describe
 from tasks.asking import ask_all, expect
-from tasks.session import session
+from tasks.key_report import key_checks
+from tasks.session import Session, session
 from trading.checks import Check
 from trading.money import plain
 
@@ -20,17 +25,11 @@ async def check_key(exchange: ExchangeName) -> tuple[Check, ...]:
         expect(not able, f"this step's client can {', '.join(able)}")
         return f"{type(here.reader).__name__} has no way to place or cancel"
 
+    told: list[KeyRights] = []
+
     async def rights() -> str:
-        told = await here.reader.key_rights()
-        expect(
-            told.can_withdraw is not True,
-            "the key may withdraw: make a key without that right at the venue and use it here",
-        )
-        words = {True: "yes", False: "no", None: "the venue does not say"}
-        return (
-            f"read {words[told.can_read]}, trade {words[told.can_trade]}, withdraw {words[told.can_withdraw]}, "
-            f"bound to addresses: {words[told.restricted_to_addresses]}"
-        )
+        told.append(await here.reader.key_rights())
+        return told[0].detail or "the venue tells them"
 
     async def clock() -> str:
         skew = await here.clock_skew_seconds()
@@ -40,7 +39,22 @@ async def check_key(exchange: ExchangeName) -> tuple[Check, ...]:
         expect(abs(skew) <= limit, f"this machine is {skew:+.2f} s off, at most {limit:g} s: set up NTP")
         return f"{skew:+.2f} s off"
 
-    return await ask_all([("read-only client", cannot_place), ("key rights", rights), ("clock", clock)])
+    checks = await ask_all([("read-only client", cannot_place), ("key rights", rights), ("clock", clock)])
+    if told:
+        here.learn_rights(told[0])
+        checks += key_checks(told[0], here.wall_watch.wall.now(), here.settings.secrets.expiry_days)
+    return (*checks, await _check_secret(here))
+
+
+async def _check_secret(here: Session) -> Check:
+    """Which version of the key's secret there is, and how old it is."""
+    if not here.keys_from_provider:
+        return Check("secret", True, "comes with the simulated venue")
+    rows = await asyncio.to_thread(describe, here.settings, here.name, here.wall_watch.wall.now())
+    problems = "; ".join(row.problem for row in rows if row.problem)
+    due = [row.secret for row in rows if row.rotation_due]
+    warning = f"older than {here.settings.secrets.rotation_days:g} days, replace {', '.join(due)}" if due else ""
+    return Check("secret", not problems, problems or ", ".join(map(str, rows)), warning)
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)

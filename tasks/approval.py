@@ -1,6 +1,6 @@
 """The doorway of a person's approval: the form in Prefect's UI, the evidence as markdown, the answer judged by us."""
 
-import os
+import asyncio
 from dataclasses import dataclass
 
 from prefect import task
@@ -9,14 +9,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.input import RunInput
 from pydantic import Field
 
-from config.secret import Secret
 from config.settings import ExchangeName
 from execution.ladder import answer_proposal, propose
+from services.secrets import approval_secret
 from tasks.ladder import place_of
 from tasks.session import session
 from trading.approval import Answer, Proposal
-
-_SECRET = "CRYPTO_BOT_APPROVAL_SECRET"
 
 
 class NotApproved(Exception):
@@ -50,6 +48,7 @@ async def show_proposal(exchange: ExchangeName) -> Shown:
     """Freeze the evidence, or take the proposal that is open. Raises NothingToApprove."""
     here = session(exchange)
     here.running(await here.listed())
+    await here.key_rights()
     proposal = propose(place_of(here), here.clock.now())
     return Shown(proposal, _markdown(exchange, proposal))
 
@@ -71,7 +70,7 @@ async def judge_answer(exchange: ExchangeName, shown: Shown, form: ApprovalForm)
     """
     here = session(exchange)
     answer = Answer(form.name, form.reason, form.phrase, form.code)
-    secret = Secret(os.environ.get(_SECRET, ""))
+    secret = await asyncio.to_thread(approval_secret, here.settings)
     refused = answer_proposal(
         place_of(here),
         shown.proposal,

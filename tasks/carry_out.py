@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName
+from exchanges.errors import AuthenticationError
 from execution.cancel import cancel
 from execution.follow import follow
 from execution.latch import set_latch
@@ -14,7 +15,8 @@ from execution.reconcile import Reconciliation
 from execution.settle import settle
 from services.ledger import CertificateRefused
 from tasks.decide import Decision
-from tasks.session import trading_session
+from tasks.keys import renew_key
+from tasks.session import TradingSession, trading_session
 from trading.orders import Order
 from trading.risk import Approved, Refused
 
@@ -30,8 +32,20 @@ class Outcome:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def reconcile_account(exchange: ExchangeName) -> Reconciliation:
-    """Take back what still rests from the cycle before, then make the ledger agree with the venue."""
+    """Take back what still rests from the cycle before, then make the ledger agree with the venue.
+
+    A key that the venue no longer knows may have been rotated: its secret is read anew, once, before the cycle fails.
+    """
     session = trading_session(exchange)
+    try:
+        return await _reconciled(session)
+    except AuthenticationError:
+        if not await renew_key(session):
+            raise
+        return await _reconciled(session)
+
+
+async def _reconciled(session: TradingSession) -> Reconciliation:
     record = session.ledger.rung(session.account, session.symbol)
     desk = session.desk_for(record.rung if record else None)
     # The rung went down to paper, or another symbol was configured, while an order at the venue is still open to

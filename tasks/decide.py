@@ -105,6 +105,8 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
         symbol=session.symbol,
         decided_at=session.clock.now(),
     )
+    if await session.key_rights() is None:
+        return Decision(target, None, "the venue has not said yet what the key may do: nothing is placed")
     desk.running = session.running(await session.listed())
     cap = certified_cap(rung, desk.running)
     facts = risk_facts(session, desk, cap, books, market, standing, collateral)
@@ -167,6 +169,7 @@ def risk_facts(
         collateral=collateral,
         maintenance=(*maintenance_near(session.name, now), *_announced(session)),
         rearmed_at=ledger.rearmed_at(desk.account.partition(":")[0]),
+        key_may_withdraw=session.may_withdraw,
     )
 
 

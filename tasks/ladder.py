@@ -14,7 +14,19 @@ from execution.latch import set_latch
 from tasks.session import Session, TradingSession, session, trading_session
 from trading.checks import StageReport
 from trading.money import plain
-from trading.stages import CHECKS, PAPER, Halt, Hold, Promote, TargetTooSmall, Verdict, cap_for, judge, rung_in_force
+from trading.stages import (
+    CHECKS,
+    COMPATIBILITY,
+    PAPER,
+    Halt,
+    Hold,
+    Promote,
+    TargetTooSmall,
+    Verdict,
+    cap_for,
+    judge,
+    rung_in_force,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +47,7 @@ class RungReview:
 
 def place_of(here: Session) -> Place:
     """The session's exchange on its ladder."""
-    return Place(here.settings, here.name, here.ledger, here.running())
+    return Place(here.settings, here.name, here.ledger, here.running(), here.may_withdraw)
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
@@ -51,7 +63,8 @@ async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
     in_force = None if record is None else rung_in_force(record.rung, evidence_of(place, record, now), place.ladder)
     reached = -1 if in_force is None else place.ladder.index(in_force)
     # A rung is earned from the one below; a check that skips one is still worth its report.
-    if not report.passed or place.ladder.index(report.stage) != reached + 1:
+    skips = place.ladder.index(report.stage) != reached + 1
+    if not report.passed or skips or (place.key_may_withdraw and report.stage != COMPATIBILITY):
         return in_force or ""
     cap = await _cap(here, report.stage)
     shown = {check.name: check.detail for check in report.checks}
@@ -73,6 +86,7 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
     """Judge the evidence since the certificate in force was issued; promote, hold, demote or halt by one verdict."""
     here = trading_session(exchange)
     here.running(await here.listed())
+    await here.key_rights()
     place, now = place_of(here), here.clock.now()
     record = place.record()
     if record is None:

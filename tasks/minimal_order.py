@@ -17,6 +17,7 @@ from execution.settle import settle
 from services.ledger import CertificateRefused
 from tasks.asking import NotAsExpected, ask, expect
 from tasks.decide import account_standing, risk_facts, risk_limits
+from tasks.key_report import WITHDRAWS
 from tasks.market import MarketView, read_market
 from tasks.session import TradingSession, trading_session
 from trading.checks import Check
@@ -102,6 +103,8 @@ async def _prepare(here: TradingSession) -> _Ready:
         record is not None and record.rung != CHECKS[0] and record.expires_at > now,
         f"read_only has not passed: run `crypto-bot check {here.name}` first",
     )
+    here.learn_rights(await here.reader.key_rights())
+    expect(not here.may_withdraw, WITHDRAWS)
     books = await reconcile(here.desk, here.symbol)
     expect(books.is_clean, "; ".join(str(each) for each in books.discrepancies) or "an order is not explained")
     market = await read_market.fn(here.name)

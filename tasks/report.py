@@ -23,18 +23,23 @@ from trading.money import plain
 async def publish_stage(report: StageReport, rung: str) -> None:
     """Leave the verdict of a safety step as one screen of markdown, and its checks as a table."""
     failures = "".join(f"\n- **{check.name}**: {check.detail}" for check in report.failures)
+    warnings = "".join(f"\n- {check.name}: warning: {check.warning}" for check in report.warnings)
     await acreate_markdown_artifact(
         key=artifact_key(report.stage, report.exchange),
         markdown=(
             f"# {report.stage} at {report.exchange}: {'passed' if report.passed else 'FAILED'}\n\n"
             f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed for {report.symbol}, "
             f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC (market time). "
-            f"Rung in force: **{rung or 'none'}**.\n{failures}"
+            f"Rung in force: **{rung or 'none'}**.\n{failures}{warnings}"
         ),
         description=f"{report.stage} at {report.exchange}",
     )
     rows = [
-        {"check": check.name, "passed": "yes" if check.passed else "NO", "seen": check.detail}
+        {
+            "check": check.name,
+            "passed": "yes" if check.passed else "NO",
+            "seen": f"{check.detail}; warning: {check.warning}" if check.warning else check.detail,
+        }
         for check in report.checks
     ]
     await _table(artifact_key(report.stage, report.exchange, "checks"), rows, "every check and what was seen")

@@ -5,6 +5,7 @@ exchange's name and ask for the session here, so that no client and no secret is
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -19,7 +20,8 @@ from config.loader import canonical_exchange, load_settings
 from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from exchanges import create_exchange_client, create_exchange_reader
 from exchanges.adapter import TIMEFRAME_SECONDS
-from exchanges.base import Exchange, ExchangeReader
+from exchanges.base import Exchange, ExchangeReader, KeyRights
+from exchanges.errors import Busy, NoAnswer
 from execution.connect import examine, resolve
 from execution.desk import Desk
 from execution.hold import beside_the_holder, hold_account, holder_elsewhere
@@ -27,6 +29,7 @@ from execution.paper import PaperExchange
 from services.clock import Clock, WallClock, WallWatch, skew_bounds
 from services.ledger import Ledger
 from services.logs import configure_logging
+from services.secrets import is_from_provider
 from strategies.registry import Strategy, StrategyError, strategy_from
 from tasks.fingerprint import key_id, running_fingerprint
 from trading.certificates import Fingerprint
@@ -40,6 +43,9 @@ _SKEW_KEPT = timedelta(minutes=10)
 _JUMP_SECONDS = 0.5
 # Venues announce changes of their rules days before; a rule that changes without a word is seen within the hour.
 _RULES_KEPT = timedelta(hours=1)
+_RIGHTS_KEPT = timedelta(days=1)
+
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -53,6 +59,8 @@ class Session:
         clock: Clock,
         reader: ExchangeReader,
         key_id: str = "unknown",
+        *,
+        keys_from_provider: bool = False,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -61,6 +69,9 @@ class Session:
         self.reader = reader
         self.wall_watch = WallWatch()
         self.key_id = key_id
+        self.keys_from_provider = keys_from_provider  # not with the simulated venue itself
+        self.rights: KeyRights | None = None  # as the venue last told them
+        self._rights_at: datetime | None = None
         self._instrument: Instrument | None = None
         self._candles: tuple[datetime, tuple[Candle, ...]] | None = None
         self._skew: tuple[datetime, float, float | None] | None = None  # asked at, jumped by then, skew
@@ -78,6 +89,28 @@ class Session:
         """
         known = await self.reader.instruments(read_since=self.clock.now() - _RULES_KEPT)
         return known.get(self.symbol) or await self.reader.instrument(self.symbol)
+
+    async def key_rights(self) -> KeyRights | None:
+        """What the key may do: asked when first wanted, and again after a day of market time.
+
+        While the venue does not answer, what it said before; None where it never said anything.
+        """
+        now = self.clock.now()
+        if self._rights_at is None or not timedelta(0) <= now - self._rights_at < _RIGHTS_KEPT:
+            try:
+                self.learn_rights(await self.reader.key_rights())
+            except (Busy, NoAnswer) as error:
+                log.warning("%s: what the key may do could not be read, asked again: %s", self.name, error)
+        return self.rights
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether the venue has said that the key may withdraw."""
+        return self.rights is not None and self.rights.can_withdraw is True
+
+    def learn_rights(self, rights: KeyRights) -> None:
+        """Keep what the venue has just told of the key."""
+        self.rights, self._rights_at = rights, self.clock.now()
 
     async def clock_skew_seconds(self) -> float | None:
         """How far this machine's clock is off the venue's for certain, in seconds, ours minus theirs.
@@ -165,15 +198,30 @@ class TradingSession(Session):
         paper_desk: Desk,
         strategy: Strategy,
         key_id: str = "unknown",
+        *,
+        keys_from_provider: bool = False,
     ) -> None:
-        super().__init__(name, settings, ledger, clock, desk.exchange, key_id)
+        super().__init__(name, settings, ledger, clock, desk.exchange, key_id, keys_from_provider=keys_from_provider)
         self.desk = desk
         self.paper_desk = paper_desk
         self.strategy = strategy
+        self.credentials: Credentials | None = None  # in use, to see whether the secret has changed
+        self.secret_read_at: datetime | None = None  # by the wall; None: at the next look
+        self.key_trouble = ""  # why the key's secret may not be read now; "" while it may
 
     def desk_for(self, rung: str | None) -> Desk:
         """The desk on which orders of a rung are carried out: paper's own, or the venue's."""
         return self.paper_desk if rung == PAPER else self.desk
+
+    async def take_up(self, client: Exchange, key_id: str, rights: KeyRights) -> None:
+        """Go on with another key of the same account. Waits until no order is on its way; the old client is closed."""
+        async with self.desk.turn, self.paper_desk.turn:
+            old, self.desk.exchange, self.reader = self.desk.exchange, client, client
+            if isinstance(self.paper_desk.exchange, PaperExchange):
+                self.paper_desk.exchange.read_through(client)
+            self.key_id = key_id
+            self.learn_rights(rights)
+        await old.close()
 
 
 def _certain_skew(asked_at: datetime, heard_at: datetime, theirs: datetime) -> float:
@@ -206,12 +254,21 @@ async def reading(exchange: ExchangeName, settings: Settings | None = None) -> A
     if exchange in _readers:
         yield _readers[exchange]
         return
-    async with _connected(exchange, settings or _own_settings()) as (ready, credentials, clock, ledger):
+    chosen = settings or _own_settings()
+    async with _connected(exchange, chosen) as (ready, credentials, clock, ledger):
         reader = create_exchange_reader(
             exchange, settings=_within_the_limit(ready, exchange, ledger), credentials=credentials, clock=clock
         )
         try:
-            _readers[exchange] = Session(exchange, ready, ledger, clock, reader, key_id(credentials.api_key))
+            _readers[exchange] = Session(
+                exchange,
+                ready,
+                ledger,
+                clock,
+                reader,
+                key_id(credentials.api_key),
+                keys_from_provider=is_from_provider(chosen, exchange),
+            )
             yield _readers[exchange]
         finally:
             _readers.pop(exchange, None)
@@ -234,10 +291,9 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
     if exchange in _traders:
         yield _traders[exchange]
         return
+    chosen = settings or _own_settings()
     async with AsyncExitStack() as stack:
-        ready, credentials, clock, ledger = await stack.enter_async_context(
-            _connected(exchange, settings or _own_settings())
-        )
+        ready, credentials, clock, ledger = await stack.enter_async_context(_connected(exchange, chosen))
         strategy = _strategy(ready)
         client = create_exchange_client(exchange, settings=ready, credentials=credentials, clock=clock)
         stack.push_async_callback(client.close)
@@ -246,7 +302,19 @@ async def trading(exchange: ExchangeName, settings: Settings | None = None) -> A
         desk = await _desk(stack, account, client, ready, clock, ledger)
         paper = PaperExchange(client, ledger, on_paper, await _paper_opening(ledger, on_paper, client))
         paper_desk = await _desk(stack, on_paper, paper, ready, clock, ledger)
-        opened = TradingSession(exchange, ready, ledger, clock, desk, paper_desk, strategy, key_id(credentials.api_key))
+        opened = TradingSession(
+            exchange,
+            ready,
+            ledger,
+            clock,
+            desk,
+            paper_desk,
+            strategy,
+            key_id(credentials.api_key),
+            keys_from_provider=is_from_provider(chosen, exchange),
+        )
+        opened.credentials = credentials
+        stack.push_async_callback(lambda: opened.desk.exchange.close())  # another one after a rotation
         _traders[exchange] = opened
         try:
             yield opened

@@ -6,11 +6,12 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Check:
-    """One question and its answer; `detail` is what was seen, with units."""
+    """One question and its answer; `detail` is what was seen, with units; `warning` what a person should know of it."""
 
     name: str
     passed: bool
     detail: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class StageReport:
     @property
     def failures(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        """The checks that passed with something to look at."""
+        return tuple(check for check in self.checks if check.passed and check.warning)
 
 
 class CheckFailed(Exception):

@@ -20,7 +20,7 @@ from trading.orders import Order, OrderIntent, State, VenueOrder
 # A refusal by one of these means that a bound was broken, not merely met: the rung goes down.
 BREACHES = frozenset({"daily_loss", "drawdown", "repeated_execution"})
 # A refusal by one of these sets the kill switch, which only a named human takes back.
-LATCHING = frozenset({"repeated_execution"})
+LATCHING = frozenset({"repeated_execution", "key_rights"})
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,7 @@ class RiskFacts:
     collateral: Decimal | None = None  # perpetuals: what stands behind all positions, in quote
     maintenance: tuple[Maintenance, ...] = ()
     rearmed_at: datetime | None = None  # when a human last re-armed: what was before is forgiven
+    key_may_withdraw: bool = False  # as the venue says; one that does not tell is not held against the key
 
 
 Rule = Callable[[OrderIntent, RiskFacts, RiskLimits], Refused | None]
@@ -179,6 +180,13 @@ def certificate(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Re
     if intent.quantity > rung.max_quantity and not _only_reduces(intent, facts):
         return Refused("certificate", f"{rung.rung}: {_base(rung.max_quantity, facts)}", _base(intent.quantity, facts))
     return None
+
+
+def key_rights(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refused | None:
+    """A key that can take money away is not traded with, on whatever rung."""
+    if not facts.key_may_withdraw:
+        return None
+    return Refused("key_rights", "a key that cannot withdraw", "the venue says that it may")
 
 
 def unproved_order(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits) -> Refused | None:
@@ -371,6 +379,7 @@ def repeated_execution(intent: OrderIntent, facts: RiskFacts, limits: RiskLimits
 RULES: tuple[Rule, ...] = (
     kill_switch,
     certificate,
+    key_rights,
     unproved_order,
     venue_state,
     data_age,

@@ -83,6 +83,7 @@ class Evidence:
     expired: bool = False
     before_issue: bool = False  # the clock is before the certificate's own time
     ledger_fault: str | None = None  # the first row of the ledger that is not what was written
+    key_may_withdraw: bool = False  # as the venue says of the key in use
     approval_needed: bool = True  # real money: a named human; simulated venues may approve themselves
     approved_by: str | None = None
 
@@ -153,6 +154,8 @@ def missing_evidence(rung: str, evidence: Evidence, thresholds: Thresholds) -> t
         missing: tuple[str, ...] = () if evidence.passed else (f"the {rung} check has not passed",)
     else:
         missing = _missing(evidence, thresholds_of(rung, thresholds))
+    if evidence.key_may_withdraw and rung != COMPATIBILITY:
+        missing = (*missing, "a key that cannot withdraw")
     return (*missing, *_not_in_force(rung, evidence))
 
 

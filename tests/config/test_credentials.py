@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from config.credentials import credentials_from_environment
+from config.credentials import credentials_from_environment, without_secrets
 from config.errors import ConfigurationError
 from config.secret import Secret, watch_secrets
 from config.settings import Endpoint
@@ -69,3 +69,20 @@ def test_a_watcher_hears_of_secrets_made_before_and_after() -> None:
     Secret("after-71")
     assert "before-71" in heard
     assert heard.count("after-71") == 1
+
+
+def test_a_child_process_is_given_the_keys_that_it_needs_and_no_others() -> None:
+    environ = {
+        "PATH": "/bin",
+        "CRYPTO_BOT_HOME": "var",
+        "CRYPTO_BOT__LEDGER__URL": "sqlite://",
+        "CRYPTO_BOT_APPROVAL_SECRET": "a",
+        "ALERTS_SLACK": "slack://",
+        "BITBANK_API_KEY": "b",
+        "BYBIT_API_SECRET": "c",
+        "BYBIT_TESTNET_API_KEY": "d",
+        "OKCOINJP_PASSPHRASE": "e",
+    }
+    plain = ["PATH", "CRYPTO_BOT_HOME", "CRYPTO_BOT__LEDGER__URL", "ALERTS_SLACK"]
+    assert list(without_secrets(environ)) == plain
+    assert list(without_secrets(environ, ["bybit"])) == [*plain, "BYBIT_API_SECRET", "BYBIT_TESTNET_API_KEY"]

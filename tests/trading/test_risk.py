@@ -79,6 +79,11 @@ def test_the_certificate_caps_the_order_but_not_the_way_out():
     approved(facts(position_quantity=D("0.06")), **SELL, quantity=D("0.06"))
 
 
+def test_a_key_that_may_withdraw_sends_nothing_not_even_the_way_out_and_latches():
+    assert refused_by("key_rights", facts(key_may_withdraw=True)).latches
+    refused_by("key_rights", replace(HOLDING, key_may_withdraw=True), **SELL)
+
+
 def test_an_order_of_unknown_outcome_blocks_its_symbol():
     refused_by("unproved_order", facts(unknown_orders=1))
 
@@ -338,7 +343,7 @@ def test_what_goes_out_agrees_with_the_state(trouble: dict[str, Any], held: Any,
         assert out == (held * side.sign < 0)
 
 
-def test_only_the_repeated_execution_latches():
+def test_a_loss_does_not_latch():
     assert not refused_by("daily_loss", facts(daily_loss=D(50_000))).latches
 
 
@@ -346,6 +351,7 @@ def test_the_rules_stand_in_the_order_of_the_design():
     assert [rule.__name__ for rule in RULES] == [
         "kill_switch",
         "certificate",
+        "key_rights",
         "unproved_order",
         "venue_state",
         "data_age",
