@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cli.alerting import alerts_app
 from config.errors import ConfigurationError
 from config.settings import EXCHANGES, ExchangeName
 
@@ -315,6 +316,7 @@ def survive(
     )
 
 
+app.add_typer(alerts_app, name="alerts")
 config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 

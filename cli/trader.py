@@ -16,6 +16,7 @@ from rich.markup import escape
 from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
+from cli.telling import tell_away, tell_cycle, tell_failure, tell_stop, telling_failure
 from cli.venues import venues_ready
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
@@ -54,7 +55,11 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
             _import_while_the_api_starts()
         with prefect_api(settings.home) as api:
             checked = supervisor is not None
-            return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once, checked=checked))
+            return run_until_stopped(
+                lambda stop: telling_failure(
+                    settings, exchange, _trade(exchange, settings, api, stop, once=once, checked=checked)
+                )
+            )
 
 
 def _import_while_the_api_starts() -> None:
@@ -123,6 +128,7 @@ async def _trade(
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
         finally:
             report = await leave(here)
+            tell_stop(settings, report, latched=False)
     if api_is_up(api):
         tell(exchange, TRADER_ENDED)
     for venue in report.venues:
@@ -188,10 +194,12 @@ async def run_cycles(
             if report is not None:
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
+                tell_cycle(here, report)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here))
         if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle
             log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
+            tell_away(here.settings, here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
 
@@ -220,9 +228,11 @@ async def _kept_going(
         raise
     except (VenueError, LedgerUnavailable) as error:
         log.error("%s: %s failed, the next cycle reconciles first: %s", here.name, doing, error)
+        tell_failure(here.settings, here.name, error)
     except Exception as error:
         if api_is_up(api):
             log.exception("%s: %s failed, the next cycle reconciles first", here.name, doing)
+            tell_failure(here.settings, here.name, error)
         else:
             log.error("%s: the Prefect API went away during %s: %s", here.name, doing, error)
     return None

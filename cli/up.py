@@ -22,6 +22,7 @@ from cli.prefect_auth import api_password, password_file
 from cli.prefect_server import PrefectServer, api_is_up, prefect_server, refuse_used_port
 from cli.provision import POOL
 from cli.supervisor import Child, Process, Supervisor, end_all, end_in_order, wait_or_kill
+from cli.telling import tell_death, tell_stop
 from cli.venues import venues_ready
 from config.errors import ConfigurationError
 from config.loader import load_settings
@@ -92,14 +93,19 @@ class _Operation:
         say("starting Prefect's server, its deployments and the traders")
         self.ledger = Ledger(self.settings.ledger_url)
         provisioning = self._start("provision", "cli.provision")
-        worker = Child("the worker", self._start_worker)
+        worker = Child("the worker", self._start_worker, clear_up=lambda: self._tell_death("the worker"))
         try:
             self.at_start = {name: self._newest_cycle(name) for name in self.exchanges}
             for name in self.exchanges:
                 self._add_trader(name)
             self.supervisor.watch(self.stopped, self._is_server_up)
             self.supervisor.children.append(
-                Child("Prefect's server", self.server.start_again, process=self.server.process)
+                Child(
+                    "Prefect's server",
+                    self.server.start_again,
+                    clear_up=lambda: self._tell_death("Prefect's server"),
+                    process=self.server.process,
+                )
             )
             say(f"Prefect's UI: {self.server.ui} (log in with the text in {password_file(self.settings.home)})")
             self.supervisor.watch(self.stopped, lambda: provisioning.poll() is not None)
@@ -132,13 +138,24 @@ class _Operation:
         child = Child(
             f"the trader of {name}",
             start,
-            clear_up=lambda: self._take_back((name,), f"the trader of {name} died"),
+            clear_up=lambda: self._after_death(name),
             may_start=lambda: self._latched(name),
             is_silent=lambda: self._is_silent(name),
             give_up=lambda: self._give_up(name),
         )
         self.traders[name] = child
         self.supervisor.add(child)
+
+    def _tell_death(self, what: str) -> None:
+        tell_death(self.settings, f"{what} has died and starts again", f"up:{what}")
+
+    def _after_death(self, name: ExchangeName) -> None:
+        tell_death(
+            self.settings,
+            f"the trader of {name} has died: its orders are taken back, then it starts again",
+            f"{name}:trader",
+        )
+        self._take_back((name,), f"the trader of {name} died")
 
     def _take_back(self, names: Sequence[ExchangeName], why: str) -> bool:
         """Cancel what dead traders left and prove it; the kill switch stays as it is. False when it is not proved."""
@@ -152,13 +169,18 @@ class _Operation:
             say(f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left")
         for problem in stop.problems:
             say(f"[red]{problem}[/]")
+        tell_stop(self.settings, stop.report, latched=False, to_do=stop.to_do)
         return stop.clean
 
     def _give_up(self, name: ExchangeName) -> None:
         from execution.emergency import stop_exchanges
 
         reason = f"the trader of {name} died again and again"
-        asyncio.run(stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False))
+        tell_death(self.settings, f"{reason}: it is given up and the exchange is stopped", f"{name}:trader")
+        stop = asyncio.run(
+            stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False)
+        )
+        tell_stop(self.settings, stop.report, latched=stop.report.latched, to_do=stop.to_do)
 
     def _latched(self, name: ExchangeName) -> str:
         account = self.settings.account(name)

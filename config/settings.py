@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_alerts import AlertSettings
 from config.strict import Strict
 from trading.money import amount
 
@@ -182,6 +183,8 @@ class LoggingSettings(Strict):
         ("console", "file"), description="list of console (stderr) and file"
     )
     file_path: Path | None = Field(None, description="path of the log file; null: <home>/logs/crypto-bot.log")
+    format: Literal["text", "json"] = Field("text", description="text for people, json: one object a line")
+    mask_balances: bool = Field(False, description="true or false: hide balances, positions and profit in the log too")
 
 
 class LedgerSettings(Strict):
@@ -200,6 +203,7 @@ class Settings(Strict):
     ladder: LadderSettings
     logging: LoggingSettings
     ledger: LedgerSettings
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
