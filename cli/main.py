@@ -370,6 +370,9 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # the known ends of a command; anything else is a defect and keeps its traceback
         known = _known_end(error)
         if known is None:
+            from services.logs import mask_crashes
+
+            mask_crashes()  # typer has put its own in place
             raise
         _end(*known)
 
@@ -412,7 +415,9 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
 
 
 def _end(sentence: str, status: int) -> NoReturn:
-    sys.stderr.write(f"crypto-bot: {sentence}\n")
+    from services.logs import mask_known_secrets
+
+    sys.stderr.write(f"crypto-bot: {mask_known_secrets(sentence)}\n")
     raise SystemExit(status)
 
 

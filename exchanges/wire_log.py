@@ -40,7 +40,6 @@ def tell_verbose(*args: object) -> None:
 
 def harmless(value: object) -> object:
     """The value without what may open an account: of headers (any mapping) the values of well-known ones stay."""
-    if isinstance(value, Mapping) or hasattr(value, "items"):
-        told = dict(value.items())  # type: ignore[union-attr]
-        return {str(name): str(each) if _HARMLESS.match(str(name).lower()) else "••••" for name, each in told.items()}
+    if isinstance(value, Mapping):
+        return {name: each if _HARMLESS.match(str(name).lower()) else "••••" for name, each in value.items()}
     return _IN_QUERY.sub(r"\g<name>••••", value) if isinstance(value, str) else value

@@ -184,8 +184,6 @@ def _tell_by_own_settings(notices: Sequence[Notice]) -> None:
 def _desk_of(settings: Settings) -> AlertDesk:
     key = (settings.home, settings.alerts)
     with _making:
-        if not _desks:
-            atexit.register(flush)
         if key not in _desks:
             _desks[key] = AlertDesk(settings)
         return _desks[key]
@@ -234,3 +232,6 @@ def send_digest(settings: Settings, lines: Sequence[str], clock: Clock | None = 
     if any(not each.problem for each in told):
         desk.memory.begin_new_digest()
     return told
+
+
+atexit.register(flush)

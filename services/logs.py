@@ -92,9 +92,15 @@ def _worth_the_console(record: logging.LogRecord) -> bool:
 
 
 def mask_secrets(text: str) -> str:
-    """The text with every secret known to config.secret replaced by dots."""
+    """The text with dots in place of every secret known to config.secret, and of what stands where secrets stand."""
     _start_masking()
     return _mask.hide(text)
+
+
+def mask_known_secrets(text: str) -> str:
+    """As `mask_secrets`, for text that a program may read: only the secrets themselves are replaced."""
+    _start_masking()
+    return _mask.hide_known(text)
 
 
 def configure_logging(settings: Settings) -> None:
