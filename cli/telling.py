@@ -47,16 +47,17 @@ async def telling_failure(settings: Settings, exchange: ExchangeName, work: Awai
         raise
 
 
-def tell_stop(settings: Settings, report: "StopReport", *, latched: bool, to_do: Sequence[str] = ()) -> None:
+def tell_stop(
+    settings: Settings, names: Sequence[str], report: "StopReport", *, latched: bool, to_do: Sequence[str] = ()
+) -> None:
     """Tell what a stop came to. Called when it is over and proved, or not."""
     unclean = [venue for venue in report.venues if not venue.is_clean]
     notice = notice_of_stop(
-        [venue.account for venue in report.venues],
+        names,
         clean=report.clean and not to_do,
         latched=latched,
         by=report.by,
         reason=report.reason,
-        when=report.at.isoformat(),
         to_do=to_do or [f"{venue.account}: {'; '.join(venue.problems) or 'orders are left'}" for venue in unclean],
     )
     tell_all((notice,), settings)

@@ -128,7 +128,7 @@ async def _trade(
             await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0)
         finally:
             report = await leave(here)
-            tell_stop(settings, report, latched=False)
+            tell_stop(settings, (exchange,), report, latched=False)
     if api_is_up(api):
         tell(exchange, TRADER_ENDED)
     for venue in report.venues:

@@ -169,7 +169,7 @@ class _Operation:
             say(f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left")
         for problem in stop.problems:
             say(f"[red]{problem}[/]")
-        tell_stop(self.settings, stop.report, latched=False, to_do=stop.to_do)
+        tell_stop(self.settings, names, stop.report, latched=False, to_do=stop.to_do)
         return stop.clean
 
     def _give_up(self, name: ExchangeName) -> None:
@@ -180,7 +180,7 @@ class _Operation:
         stop = asyncio.run(
             stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False)
         )
-        tell_stop(self.settings, stop.report, latched=stop.report.latched, to_do=stop.to_do)
+        tell_stop(self.settings, (name,), stop.report, latched=stop.report.latched, to_do=stop.to_do)
 
     def _latched(self, name: ExchangeName) -> str:
         account = self.settings.account(name)

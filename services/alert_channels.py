@@ -39,7 +39,7 @@ class Channel:
         self._timeout = timeout_seconds
         self._queue: queue.Queue[tuple[str, str, str, Callable[[str], None]]] = queue.Queue(_WAITING)
         self._worker: threading.Thread | None = None
-        self._hanging: threading.Thread | None = None
+        self._left_behind: tuple[threading.Thread, list[str], tuple[str, str, str]] | None = None
         self._plugin: tuple[Secret, NotifyBase] | None = None
 
     def offer(self, level: str, title: str, text: str, done: Callable[[str], None]) -> None:
@@ -66,19 +66,23 @@ class Channel:
 
     def deliver(self, level: str, title: str, text: str) -> str:
         """Try once, within the channel's time; "" or why the message was not taken (masked by whoever prints it)."""
-        if self._hanging is not None and self._hanging.is_alive():
-            return "it still hangs on the message before"
-        said: list[str] = []
-        # A server that drips one byte at a time outlasts every socket's time limit: the thread is left behind.
+        message = (level, title, text)
+        if self._left_behind is not None:
+            thread, said, theirs = self._left_behind
+            if thread.is_alive():
+                return "it still hangs on the message before"
+            self._left_behind = None
+            if theirs == message and said == [""]:
+                return ""  # taken after its time: not sent twice
+        said = []
         sending = threading.Thread(
-            target=lambda: said.append(self._send(level, title, text)),
-            name=f"alert to {self.settings.name}",
-            daemon=True,
+            target=lambda: said.append(self._send(*message)), name=f"alert to {self.settings.name}", daemon=True
         )
         sending.start()
         sending.join(self._timeout)
         if sending.is_alive():
-            self._hanging = sending
+            # A server that drips one byte at a time outlasts every socket's time limit.
+            self._left_behind = (sending, said, message)
             return f"no answer within {self._timeout:g} s"
         return said[0] if said else "it failed"
 

@@ -10,26 +10,18 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from trading.day import JAPAN
+from trading.notices import Notice
 
 log = logging.getLogger(__name__)
 
 _MOST_KEYS = 200  # kept for the digest; what names ids could otherwise grow without end
 _LOCK_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What is to be told now."""
-
-    level: str
-    key: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -50,17 +42,23 @@ class AlertMemory:
         self._levels = levels
         self._state = _empty()
 
-    def judge(self, level: str, key: str, text: str, now: datetime, *, over: bool = False) -> Ready | None:
-        """What to tell of this now, None where it is held back. `over`: what was told under the key is so no more."""
+    def judge(self, notice: Notice, now: datetime) -> Notice | None:
+        """What to tell of this now, None where it is held back."""
+        level, key, text = notice.level, notice.key, notice.text
         with self._shared() as state:
+            if notice.once:
+                _note(state, f"{key} {now.isoformat()}", level, text, now, sent=True)
+                return notice
             known = state["open"].get(key)
-            if over:
+            if notice.over:
                 if known is None:
                     return None
                 del state["open"][key]
                 _note(state, key, known["level"], known["text"], now, sent=True, more=0)
                 began = _clock_time(known["since"])
-                return Ready(known["level"], key, f"over: {known['text']} ({known['times']} times since {began})")
+                return replace(
+                    notice, level=known["level"], text=f"over: {known['text']} ({known['times']} times since {began})"
+                )
             if known is None or now - datetime.fromisoformat(known["last"]) > self._repeat:
                 known = {"since": now.isoformat(), "times": 0, "sent": "", "level": level}
             known["times"] += 1
@@ -77,7 +75,7 @@ class AlertMemory:
                 return None
             if said_before:
                 text = f"{text}\nstill so: {known['times']} times since {_clock_time(known['since'])}"
-            return Ready(level, key, text)
+            return replace(notice, text=text)
 
     def count_failure(self, channel: str) -> None:
         """One message that a channel did not take."""

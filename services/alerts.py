@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
 from config.errors import ConfigurationError
 from config.settings import Settings
 from services.alert_channels import Channel
-from services.alert_memory import AlertMemory, Ready
+from services.alert_memory import AlertMemory
 from services.clock import Clock, WallClock
 from services.logs import mask_secrets
 from trading.day import JAPAN
@@ -105,11 +105,12 @@ class AlertDesk:
     def _tell(self, notice: Notice) -> None:
         now = self._clock.now()
         text = mask_secrets(notice.text if self._show_amounts else without_amounts(notice.text))
+        notice = replace(notice, text=text)
         try:
-            ready = self.memory.judge(notice.level, notice.key, text, now, over=notice.over)
+            ready = self.memory.judge(notice, now)
         except (KeyError, TypeError, ValueError) as error:
             log.warning("alerts: what was told before is not readable (%s): told again", error)
-            ready = None if notice.over else Ready(notice.level, notice.key, text)
+            ready = None if notice.over else notice
         if ready is None:
             return
         body = f"{ready.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST"
@@ -117,7 +118,7 @@ class AlertDesk:
             if _LEVELS.index(ready.level) >= _LEVELS.index(channel.settings.level):
                 self._hand_to(channel, ready, body)
 
-    def _hand_to(self, channel: Channel, ready: Ready, body: str) -> None:
+    def _hand_to(self, channel: Channel, ready: Notice, body: str) -> None:
         def done(problem: str) -> None:
             try:
                 name = channel.settings.name

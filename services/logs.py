@@ -28,8 +28,8 @@ from services.masking import Mask
 
 FILE_BYTES = 10_000_000
 OLD_FILES = 9
-# They tell of every request at INFO, with its URL.
-_TALKATIVE = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "urllib3")
+# They tell of every request at INFO, with its URL; whoever wants DEBUG wants that too.
+_TALKATIVE = ("aiosqlite", "alembic", "apprise", "asyncio", "httpcore", "httpx", "urllib3")
 
 
 _TOLD_ELSEWHERE = (
@@ -131,7 +131,7 @@ def configure_logging(settings: Settings) -> None:
             handler.addFilter(MaskFilter())
     root.setLevel(settings.logging.level)
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.NOTSET if settings.logging.level == "DEBUG" else logging.WARNING)
 
 
 _mask = Mask()

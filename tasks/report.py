@@ -70,12 +70,11 @@ async def publish_stop(stop: EmergencyStop) -> None:
     """Leave what the emergency stop did, venue by venue, and tell it."""
     report = stop.report
     notice = notice_of_stop(
-        [venue.account for venue in report.venues],
+        [*(venue.account for venue in report.venues), *stop.idle, *stop.unreached],
         clean=stop.clean,
         latched=report.latched,
         by=report.by,
         reason=report.reason,
-        when=report.at.isoformat(),
         to_do=stop.to_do,
     )
     tell_all((notice,))

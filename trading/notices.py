@@ -24,12 +24,15 @@ _AMOUNT = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?=\s[A-Z]{3,5}\b)|(?<=expected )-?[\
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing to tell. `over`: what was told under this key is so no more (level and text are then those of it)."""
+    """One thing to tell. `over`: what was told under this key is so no more (level and text are then those of it).
+    `once`: something that happened, not something that is so: told each time, and never over.
+    """
 
     level: str
     key: str
     text: str
     over: bool = False
+    once: bool = False
 
 
 def without_amounts(text: str) -> str:
@@ -138,17 +141,16 @@ def notice_of_review(name: str, verdict: str, before: str, after: str, reasons: 
         return None
     way = "went up" if verdict == "promote" else "went DOWN"
     text = f"{name}: the rung {way} from {before or 'none'} to {after}: {'; '.join(reasons) or 'no reason told'}"
-    return Notice(level, f"{name}:rung:{after}", text)
+    return Notice(level, f"{name}:rung", text, once=True)
 
 
 def notice_of_stop(
-    names: Sequence[str], *, clean: bool, latched: bool, by: str, reason: str, when: str, to_do: Sequence[str]
+    names: Sequence[str], *, clean: bool, latched: bool, by: str, reason: str, to_do: Sequence[str]
 ) -> Notice:
-    """What an emergency stop, or a trader's own end, has to tell. Each is told: `when` makes its key its own."""
-    where = ", ".join(names) or "no exchange"
+    """What an emergency stop, or a trader's own end, has to tell."""
+    what = f"stop of {', '.join(names)} by {by} ({reason})"
     if not clean:
         said = "; ".join(to_do) or "look at the venues' own pages now"
-        return Notice(CRITICAL, f"stop:{when}", f"stop of {where} NOT CLEAN ({reason}, by {by}): {said}")
-    after = f"Nothing trades there until {_rearm('EXCHANGE')}" if latched else "The kill switch is as it was"
-    level = CRITICAL if latched else INFO
-    return Notice(level, f"stop:{when}", f"stop of {where} ({reason}, by {by}): proved empty. {after}")
+        return Notice(CRITICAL, "stop", f"{what}: NOT CLEAN. {said}", once=True)
+    after = f"nothing trades there until {_rearm('EXCHANGE')}" if latched else "the kill switch is as it was"
+    return Notice(CRITICAL if latched else INFO, "stop", f"{what}: proved empty; {after}", once=True)

@@ -147,19 +147,9 @@ def test_a_rung_that_goes_down_is_a_warning_one_that_goes_up_is_for_the_digest()
 
 
 def test_a_stop_that_is_not_clean_says_what_a_person_does_now() -> None:
-    notice = notice_of_stop(
-        ["bybit"], clean=False, latched=True, by="ops", reason="drill", when="12:00", to_do=["look at bybit.com"]
-    )
-    assert notice.level == "critical"
+    notice = notice_of_stop(["bybit"], clean=False, latched=True, by="ops", reason="drill", to_do=["look at bybit.com"])
+    assert notice.level == "critical" and notice.once
     assert "NOT CLEAN" in notice.text and "look at bybit.com" in notice.text
-
-
-def test_two_stops_are_two_messages() -> None:
-    keys = {
-        notice_of_stop(["x"], clean=True, latched=True, by="", reason="", when=when, to_do=()).key
-        for when in ("a", "b")
-    }
-    assert len(keys) == 2
 
 
 def test_amounts_of_money_are_left_out_and_everything_else_stays() -> None:
