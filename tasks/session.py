@@ -265,7 +265,7 @@ def _strategy(settings: Settings) -> Strategy:
         except Exception as error:
             if (hidden := mask_secrets(str(error))) == str(error):
                 raise
-            raise StrategyError(f"{type(error).__name__}: {hidden}") from None
+            raise StrategyError(f"{type(error).__name__}: {hidden}") from error
 
     return guarded
 
