@@ -9,7 +9,7 @@ import fcntl
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,45 +41,49 @@ class AlertMemory:
         self._repeat = repeat
         self._levels = levels
         self._state = _empty()
+        self._stamp: tuple[int, ...] | None = None  # of the file as this process left it
+        self._changed = False
 
-    def judge(self, notice: Notice, now: datetime) -> Notice | None:
-        """What to tell of this now, None where it is held back."""
-        level, key, text = notice.level, notice.key, notice.text
+    def judge(self, notices: Sequence[Notice], now: datetime) -> tuple[Notice, ...]:
+        """What to tell of these now, in their order; what is missing is held back."""
         with self._shared() as state:
-            if notice.once:
-                _note(state, f"{key} {now.isoformat()}", level, text, now, sent=True)
-                return notice
-            known = state["open"].get(key)
-            if notice.over:
-                if known is None:
-                    return None
-                del state["open"][key]
-                _note(state, key, known["level"], known["text"], now, sent=True, more=0)
-                began = _clock_time(known["since"])
-                return replace(
-                    notice, level=known["level"], text=f"over: {known['text']} ({known['times']} times since {began})"
-                )
-            if known is None or now - datetime.fromisoformat(known["last"]) > self._repeat:
-                known = {"since": now.isoformat(), "times": 0, "sent": "", "level": level}
-            known["times"] += 1
-            graver = self._levels.index(level) > self._levels.index(known["level"])
-            due = not known["sent"] or now - datetime.fromisoformat(known["sent"]) >= self._repeat
-            said_before = bool(known["sent"])
-            if graver or due:
-                known["sent"] = now.isoformat()
-            gravest = max(level, known["level"], key=self._levels.index)
-            known |= {"level": gravest, "text": text, "last": now.isoformat()}
-            state["open"][key] = known
-            _note(state, key, gravest, text, now, sent=graver or due)
-            if not (graver or due):
-                return None
-            if said_before:
-                text = f"{text}\nstill so: {known['times']} times since {_clock_time(known['since'])}"
-            return replace(notice, text=text)
+            judged = (self._judge(state, notice, now) for notice in notices)
+            return tuple(each for each in judged if each is not None)
+
+    def _judge(self, state: dict[str, Any], notice: Notice, now: datetime) -> Notice | None:
+        level, key, text = notice.level, notice.key, notice.text
+        known = state["open"].get(key)
+        if notice.over and known is None:
+            return None
+        self._changed = True
+        if notice.once:
+            _note(state, f"{key} {now.isoformat()}", level, text, now, sent=True)
+            return notice
+        if notice.over:
+            del state["open"][key]
+            _note(state, key, known["level"], known["text"], now, sent=True, more=0)
+            text = f"over: {known['text']} ({known['times']} times since {_clock_time(known['since'])})"
+            return replace(notice, level=known["level"], text=text)
+        if known is None or now - datetime.fromisoformat(known["last"]) > self._repeat:
+            known = {"since": now.isoformat(), "times": 0, "sent": "", "level": level}
+        known["times"] += 1
+        said_before = bool(known["sent"])
+        graver = self._levels.index(level) > self._levels.index(known["level"])
+        told = graver or not said_before or now - datetime.fromisoformat(known["sent"]) >= self._repeat
+        gravest = max(level, known["level"], key=self._levels.index)
+        sent = now.isoformat() if told else known["sent"]
+        state["open"][key] = {**known, "level": gravest, "text": text, "last": now.isoformat(), "sent": sent}
+        _note(state, key, gravest, text, now, sent=told)
+        if not told:
+            return None
+        if said_before:
+            text = f"{text}\nstill so: {known['times']} times since {_clock_time(known['since'])}"
+        return replace(notice, text=text)
 
     def count_failure(self, channel: str) -> None:
         """One message that a channel did not take."""
         with self._shared() as state:
+            self._changed = True
             state["failed"][channel] = state["failed"].get(channel, 0) + 1
 
     def since_last_digest(self) -> Since:
@@ -95,7 +99,14 @@ class AlertMemory:
     def begin_new_digest(self) -> None:
         """The digest was taken by somebody: the next one begins empty."""
         with self._shared() as state:
+            self._changed = True
             state["day"], state["failed"] = {}, {}
+
+    def forget(self) -> None:
+        """Begin anew, where what stands there cannot be understood."""
+        with self._shared() as state:
+            self._changed = True
+            state |= _empty()
 
     @contextlib.contextmanager
     def _shared(self) -> Iterator[dict[str, Any]]:
@@ -105,16 +116,21 @@ class AlertMemory:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(self._path.with_name("lock").open("w"))
                 _lock_in_time(lock.fileno())
-                self._state = self._read()
+                if self._stamp is None or self._stamp != _stamp(self._path):
+                    self._state = self._read()
             except OSError as error:
                 log.warning("alerts: %s cannot be shared (%s)", self._path, error)
                 yield self._state
                 return
+            self._changed = False
             yield self._state
+            if not self._changed:
+                return
             try:
                 draft = self._path.with_suffix(".new")
                 draft.write_text(json.dumps(self._state, ensure_ascii=False), encoding="utf-8")
                 draft.replace(self._path)
+                self._stamp = _stamp(self._path)
             except OSError as error:
                 log.warning("alerts: %s cannot be written (%s)", self._path, error)
 
@@ -128,6 +144,14 @@ class AlertMemory:
 
 def _empty() -> dict[str, Any]:
     return {"open": {}, "day": {}, "failed": {}}
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        told = path.stat()
+    except FileNotFoundError:
+        return None
+    return told.st_ino, told.st_size, told.st_mtime_ns
 
 
 def _lock_in_time(file: int) -> None:

@@ -64,23 +64,23 @@ class AlertDesk:
         self._show_amounts = alerts.show_amounts
         self.memory = AlertMemory(settings.home, timedelta(minutes=alerts.repeat_minutes), _LEVELS)
         self._channels = [Channel(each, alerts.timeout_seconds) for each in alerts.channels]
-        self._queue: queue.Queue[Notice] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[Notice, ...]] = queue.Queue(_WAITING)
         self._pending = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def take(self, notice: Notice) -> None:
-        """Queue one message; what no longer fits is dropped, and that is logged."""
+    def take(self, notices: Sequence[Notice]) -> None:
+        """Queue what there is to tell; what no longer fits is dropped, and that is logged."""
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
                 self._thread.start()
         self._count(+1)
         try:
-            self._queue.put_nowait(notice)
+            self._queue.put_nowait(tuple(notices))
         except queue.Full:
             self._count(-1)
-            log.warning("alerts: dropped, %d wait already: %s", _WAITING, notice.key)
+            log.warning("alerts: dropped, %d wait already: %s", _WAITING, _keys(notices))
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything was delivered or given up, `seconds` at most; whether nothing is left."""
@@ -94,29 +94,31 @@ class AlertDesk:
 
     def _work(self) -> None:
         while True:
-            notice = self._queue.get()
+            notices = self._queue.get()
             try:
-                self._tell(notice)
+                self._tell(notices)
             except Exception:  # a defect here must not silence what comes after it
-                log.exception("alerts: %s could not be told", notice.key)
+                log.exception("alerts: %s could not be told", _keys(notices))
             finally:
                 self._count(-1)
 
-    def _tell(self, notice: Notice) -> None:
+    def _tell(self, notices: Sequence[Notice]) -> None:
         now = self._clock.now()
-        text = mask_secrets(notice.text if self._show_amounts else without_amounts(notice.text))
-        notice = replace(notice, text=text)
+        notices = [replace(each, text=self._without_what_must_not_leave(each.text)) for each in notices]
         try:
-            ready = self.memory.judge(notice, now)
+            ready = self.memory.judge(notices, now)
         except (KeyError, TypeError, ValueError) as error:
             log.warning("alerts: what was told before is not readable (%s): told again", error)
-            ready = None if notice.over else notice
-        if ready is None:
-            return
-        body = f"{ready.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST"
-        for channel in self._channels:
-            if _LEVELS.index(ready.level) >= _LEVELS.index(channel.settings.level):
-                self._hand_to(channel, ready, body)
+            self.memory.forget()
+            ready = self.memory.judge(notices, now)
+        for notice in ready:
+            body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST"
+            for channel in self._channels:
+                if _LEVELS.index(notice.level) >= _LEVELS.index(channel.settings.level):
+                    self._hand_to(channel, notice, body)
+
+    def _without_what_must_not_leave(self, text: str) -> str:
+        return mask_secrets(text if self._show_amounts else without_amounts(text))
 
     def _hand_to(self, channel: Channel, ready: Notice, body: str) -> None:
         def done(problem: str) -> None:
@@ -132,6 +134,10 @@ class AlertDesk:
 
         self._count(+1)
         channel.offer(ready.level, title_of(ready.level), body, done)
+
+
+def _keys(notices: Sequence[Notice]) -> str:
+    return ", ".join(each.key for each in notices)
 
 
 def title_of(level: str) -> str:
@@ -164,11 +170,9 @@ def tell_all(notices: Sequence[Notice], settings: Settings | None = None) -> Non
             _loading.append(loading)
             loading.start()
         elif settings.alerts.channels:
-            desk = _desk_of(settings)
-            for notice in notices:
-                desk.take(notice)
+            _desk_of(settings).take(notices)
     except Exception:  # whoever has trouble to tell must not get more of it here
-        log.exception("alerts: %s could not be told", ", ".join(each.key for each in notices))
+        log.exception("alerts: %s could not be told", _keys(notices))
 
 
 def _tell_by_own_settings(notices: Sequence[Notice]) -> None:
@@ -177,7 +181,7 @@ def _tell_by_own_settings(notices: Sequence[Notice]) -> None:
     try:
         tell_all(notices, load_settings())
     except ConfigurationError as error:
-        log.error("alerts: %s could not be told: %s", ", ".join(each.key for each in notices), error)
+        log.error("alerts: %s could not be told: %s", _keys(notices), error)
     finally:
         _loading.remove(threading.current_thread())
 

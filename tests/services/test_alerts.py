@@ -77,7 +77,7 @@ def desk_of(settings: Settings, clock: StillClock) -> Callable[..., None]:
     desk = AlertDesk(settings, clock)
 
     def take(level: str, key: str, text: str = "", *, over: bool = False, once: bool = False) -> None:
-        desk.take(Notice(level, key, text, over, once))
+        desk.take((Notice(level, key, text, over, once),))
         assert desk.flush(10)
 
     return take
