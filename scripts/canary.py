@@ -11,7 +11,10 @@ cell, the alerts' memory, metrics, backups), the alerts that arrived, and the tr
 Two places hold the keys of a simulated venue on purpose: the first line of `crypto-bot venue`, which is not part of
 this, and `<home>/venues/NAME.json` (mode 600) as long as the venue runs.
 
-Exit status 1 when anything is found, when a form planted on purpose is not found, or when a fault did not strike.
+The demo runs twice: its orders take from the book, then they rest in it, so that what strikes at a cancel does too. What
+did not strike at a venue is listed.
+
+Exit status 1 when anything is found, when a form planted on purpose is not found, or when nothing was there to hide.
 """
 
 import argparse
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +44,9 @@ from tests.leaks import Leak, forms, search, search_files  # noqa: E402
 from tests.services.sinks import WebSink, web_sink  # noqa: E402
 
 _PATIENCE = 240.0  # seconds until the demo must trade
-_STRIKE_SECONDS = 20.0  # a fault that has not struck by then does not at this venue
+# `random` draws from the others; the right to withdraw is asked about by a check alone, which has a venue of its own.
+_ELSEWHERE = {"random", "withdraw_permission"}
+_STRIKE_SECONDS = 15.0  # a fault that has not struck by then does not at this venue
 _SETTINGS = {
     "LOGGING__LEVEL": "DEBUG",
     "STRATEGY__NAME": "tests.canary.careless",
@@ -70,6 +75,10 @@ class Canary:
     def home(self) -> Path:
         return self.folder / "home"
 
+    def folder_of(self, style: str) -> Path:
+        """The home of one demo."""
+        return self.home / style
+
     def plant(self, sink: WebSink) -> None:
         """Choose every secret and put it where the bot finds it."""
         for name in self.names:
@@ -95,16 +104,19 @@ class Canary:
             "PYTHONPATH": str(ROOT),
         }
 
-    def demo(self) -> None:
-        """Run the demo, and every fault at every venue while it trades; end it as a person would."""
+    def demo(self, style: str) -> None:
+        """Run the demo with one style of orders, and at every venue each fault that has not struck yet while it trades;
+        end it as a person would.
+        """
+        self.environ |= {"CRYPTO_BOT_HOME": str(self.folder_of(style)), "CRYPTO_BOT__EXECUTION__ORDER_STYLE": style}
         words = [word for name in self.names for word in ("--exchange", name)]
-        with (self.folder / "demo.out").open("wb") as out, (self.folder / "demo.err").open("wb") as err:
+        with (self.folder / f"{style}.out").open("wb") as out, (self.folder / f"{style}.err").open("wb") as err:
             process = subprocess.Popen(
                 self._command("demo", "--cycles", "100000", "--seed", str(self.seed), *words),
                 env=self.environ, cwd=ROOT, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             try:
-                threads = [threading.Thread(target=self._faults, args=(name, process)) for name in self.names]
+                threads = [threading.Thread(target=self._faults, args=(name, style, process)) for name in self.names]
                 for thread in threads:
                     thread.start()
                 for thread in threads:
@@ -115,12 +127,12 @@ class Canary:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-        self.said["demo, stdout"] = (self.folder / "demo.out").read_bytes()
-        self.said["demo, stderr"] = (self.folder / "demo.err").read_bytes()
+        self.said[f"demo ({style}), stdout"] = (self.folder / f"{style}.out").read_bytes()
+        self.said[f"demo ({style}), stderr"] = (self.folder / f"{style}.err").read_bytes()
 
-    def _faults(self, name: str, process: "subprocess.Popen[bytes]") -> None:
+    def _faults(self, name: str, style: str, process: "subprocess.Popen[bytes]") -> None:
         """Set each fault that this venue knows, until it has struck."""
-        note = self.home / "demo" / "venues" / f"{name}.json"
+        note = self.folder_of(style) / "demo" / "venues" / f"{name}.json"
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(OSError, ValueError, KeyError):
@@ -132,10 +144,11 @@ class Canary:
             self.silent[name] = {"the demo did not begin to trade"}
             return
         known = control(url, "faults")
-        self.struck[name], self.silent[name] = set(), set()
-        for fault in known["known"]:
-            if fault in known["not_applicable"] or process.poll() is not None:
-                continue
+        struck = self.struck.setdefault(name, set())
+        self.silent[name] = {*known["known"]} - {*known["not_applicable"]} - struck - _ELSEWHERE
+        for fault in sorted(self.silent[name]):
+            if process.poll() is not None:
+                return
             self._fault(name, url, fault, process)
 
     def _fault(self, name: str, url: str, fault: str, process: "subprocess.Popen[bytes]") -> None:
@@ -146,17 +159,16 @@ class Canary:
         while time.monotonic() < deadline and process.poll() is None:
             if control(url, "faults")["struck"].get(fault, 0) > before:
                 self.struck[name].add(fault)
+                self.silent[name].discard(fault)
                 time.sleep(1.0)  # what follows from it
                 break
             time.sleep(0.1)
-        else:
-            self.silent[name].add(fault)
         with urlopen(Request(f"{url}/faults", method="DELETE"), timeout=30):
             pass
 
     def commands(self) -> None:
         """Commands that use what was planted, and ones that crash, on what the demo has left."""
-        self.environ["CRYPTO_BOT_HOME"] = str(self.home / "demo")
+        self.environ["CRYPTO_BOT_HOME"] = str(self.folder_of("taker") / "demo")
         digest = ("--phrase", "x", "--code", "y")
         runs = {
             "stop": self._command("stop"),
@@ -165,8 +177,26 @@ class Canary:
             "alerts digest": self._command("alerts", "digest"),
             "approve": self._command("approve", self.names[0], "--by", "me", "--reason", "canary", *digest),
             "config show": self._command("config", "show"),
+            "check": self._command("check", self.names[0], "-v"),
             "crash": [sys.executable, "-c", CRASH, self.planted[f"{self.names[0]} secret"]],
         }
+        with self._venue_with_a_key_that_may_withdraw():
+            self._run(runs)
+
+    @contextlib.contextmanager
+    def _venue_with_a_key_that_may_withdraw(self) -> Iterator[None]:
+        """A venue as a person starts it: its keys are those of the demo's. Its first line, which shows them, is left."""
+        words = ("venue", self.names[0], "--seed", str(self.seed), "--fault", "withdraw_permission")
+        with subprocess.Popen(self._command(*words), env=self.environ, cwd=ROOT, stdout=subprocess.PIPE) as venue:
+            assert venue.stdout is not None
+            venue.stdout.readline()
+            try:
+                yield
+            finally:
+                venue.send_signal(signal.SIGTERM)
+                venue.wait(timeout=30)
+
+    def _run(self, runs: Mapping[str, Sequence[str]]) -> None:
         for what, words in runs.items():
             done = subprocess.run(
                 words,
@@ -209,7 +239,8 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
     canary = Canary(folder, names, seed)
     with web_sink() as sink:
         canary.plant(sink)
-        canary.demo()
+        for style in ("taker", "maker"):
+            canary.demo(style)
         canary.commands()
         bodies = "\n".join(f"{each.body}\n{ {**each.headers, 'Authorization': ''} }" for each in sink.arrived)
     leaks: list[Leak] = search(bodies.encode(), canary.planted, "the alerts that arrived")
@@ -218,7 +249,7 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
     found, files, size = search_files(canary.home, canary.planted)
     leaks += found
     missed = self_check(canary.planted)
-    logs = "".join(path.read_text(errors="replace") for path in (canary.home / "demo" / "logs").glob("crypto-bot.log*"))
+    logs = "".join(path.read_text(errors="replace") for path in canary.home.rglob("crypto-bot.log*"))
     masked = logs.count("••••")
     out = sys.stdout.write
     out(f"{len(canary.planted)} values planted, {sum(len(list(forms(v))) for v in canary.planted.values())} forms\n")
@@ -231,7 +262,7 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
         out(f"LEAK: {leak}\n")
     for each in missed:
         out(f"NOT FOUND THOUGH PLANTED ON PURPOSE: {each}\n")
-    tried = all(canary.struck.get(name) for name in names) and masked and sink.arrived
+    tried = all(canary.struck.get(name) for name in names) and masked and "may withdraw" in bodies
     verdict = "nothing is left anywhere" if not leaks and not missed and tried else "FAILED"
     out(f"{verdict} ({len(leaks)} leaks, {len(missed)} forms missed; {time.monotonic() - began:.0f} s)\n")
     return 0 if not leaks and not missed and tried else 1
