@@ -11,8 +11,8 @@ cell, the alerts' memory, metrics, backups), the alerts that arrived, and the tr
 Two places hold the keys of a simulated venue on purpose: the first line of `crypto-bot venue`, which is not part of
 this, and `<home>/venues/NAME.json` (mode 600) as long as the venue runs.
 
-The demo runs twice: its orders take from the book, then they rest in it, so that what strikes at a cancel does too. What
-did not strike at a venue is listed.
+The demo runs twice: its orders take from the book, then they rest in it, so that what strikes at a cancel does too.
+What did not strike at a venue is listed.
 
 Exit status 1 when anything is found, when a form planted on purpose is not found, or when nothing was there to hide.
 """
@@ -185,7 +185,7 @@ class Canary:
 
     @contextlib.contextmanager
     def _venue_with_a_key_that_may_withdraw(self) -> Iterator[None]:
-        """A venue as a person starts it: its keys are those of the demo's. Its first line, which shows them, is left."""
+        """A venue as a person starts it, with the keys of the demo's. Its first line, which shows them, is left out."""
         words = ("venue", self.names[0], "--seed", str(self.seed), "--fault", "withdraw_permission")
         with subprocess.Popen(self._command(*words), env=self.environ, cwd=ROOT, stdout=subprocess.PIPE) as venue:
             assert venue.stdout is not None

@@ -9,6 +9,7 @@ import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _WAITING = 100  # messages that a channel may be behind
 _WAITS = (0.0, 2.0, 8.0)  # seconds before each try
-_LONGEST = 1500  # characters of a message; Discord takes 2000
+_LONGEST = 8000  # characters of a message; what a service takes at most in one is sent in several
 # Words of a URL that are no secret however long: `markdown`, `crypto-bot`, a host's name. A random text has digits, or
 # letters of both sizes.
 _PLAIN_WORD = re.compile(r"[a-z]+([_-][a-z]+)*|[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}|\d+(\.\d+){3}|localhost")
@@ -53,12 +54,11 @@ class Channel:
             done(f"{_WAITING} messages wait already")
 
     def _work(self) -> None:
-        pause = threading.Event()  # never set: its wait is a sleep that a test can see through
         while True:
             level, title, text, done = self._queue.get()
             problem = ""
             for wait in _WAITS:
-                pause.wait(wait)
+                time.sleep(wait)
                 problem = self.deliver(level, title, text)
                 if not problem:
                     break
@@ -146,6 +146,7 @@ def _plugin_of(url: Secret, timeout: float) -> "NotifyBase":
         why = f" ({'; '.join(words.heard)})" if words.heard else ""
         raise ConfigurationError(f"Apprise does not understand the URL{why}")
     plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout
+    plugin.overflow_mode = apprise.OverflowMode.SPLIT
     plugin.request_rate_per_sec = 0  # it would sleep for seconds, within our time; what comes too fast is tried again
     return plugin
 

@@ -35,11 +35,12 @@ class Since:
 class AlertMemory:
     """The file `<home>/alerts/memory.json`. All times aware UTC, from the caller's clock; calls may wait for a lock."""
 
-    def __init__(self, home: Path, repeat: timedelta, levels: tuple[str, ...]) -> None:
-        """`levels` from the least to the gravest."""
+    def __init__(self, home: Path, repeat: timedelta, levels: tuple[str, ...], least: str) -> None:
+        """`levels` from the least to the gravest; `least` is the first that any channel is told."""
         self._path = home / "alerts" / "memory.json"
         self._repeat = repeat
         self._levels = levels
+        self._heard = frozenset(levels[levels.index(least) :])
         self._state = _empty()
         self._stamp: tuple[int, ...] | None = None  # of the file as this process left it
         self._changed = False
@@ -57,11 +58,11 @@ class AlertMemory:
             return None
         self._changed = True
         if notice.once:
-            _note(state, f"{key} {now.isoformat()}", level, text, now, sent=True)
+            _note(state, f"{key} {now.isoformat()}", level, text, now, sent=level in self._heard)
             return notice
         if notice.over:
             del state["open"][key]
-            _note(state, key, known["level"], known["text"], now, sent=True, more=0)
+            _note(state, key, known["level"], known["text"], now, sent=known["level"] in self._heard, more=0)
             text = f"over: {known['text']} ({known['times']} times since {_clock_time(known['since'])})"
             return replace(notice, level=known["level"], text=text)
         if known is None or now - datetime.fromisoformat(known["last"]) > self._repeat:
@@ -73,7 +74,7 @@ class AlertMemory:
         gravest = max(level, known["level"], key=self._levels.index)
         sent = now.isoformat() if told else known["sent"]
         state["open"][key] = {**known, "level": gravest, "text": text, "last": now.isoformat(), "sent": sent}
-        _note(state, key, gravest, text, now, sent=told)
+        _note(state, key, gravest, text, now, sent=told and level in self._heard)
         if not told:
             return None
         if said_before:

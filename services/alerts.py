@@ -12,6 +12,7 @@ Without a channel `tell` does nothing at all.
 import atexit
 import logging
 import queue
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ class AlertDesk:
         alerts = settings.alerts
         self._clock = clock or WallClock()
         self._show_amounts = alerts.show_amounts
-        self.memory = AlertMemory(settings.home, timedelta(minutes=alerts.repeat_minutes), _LEVELS)
+        least = min((each.level for each in alerts.channels), key=_LEVELS.index, default=Level.CRITICAL.value)
+        self.memory = AlertMemory(settings.home, timedelta(minutes=alerts.repeat_minutes), _LEVELS, least)
         self._channels = [Channel(each, alerts.timeout_seconds) for each in alerts.channels]
         self._queue: queue.Queue[tuple[Notice, ...]] = queue.Queue(_WAITING)
         self._pending = 0
@@ -112,7 +114,7 @@ class AlertDesk:
             self.memory.forget()
             ready = self.memory.judge(notices, now)
         for notice in ready:
-            body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST"
+            body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST, {socket.gethostname()}"
             for channel in self._channels:
                 if _LEVELS.index(notice.level) >= _LEVELS.index(channel.settings.level):
                     self._hand_to(channel, notice, body)

@@ -42,48 +42,26 @@ def without_amounts(text: str) -> str:
 
 def notices_of_cycle(report: CycleReport, latch: str | None) -> tuple[Notice, ...]:
     """What a cycle that came to its end has to tell. `latch`: who set the kill switch and why; None: it is not set."""
-    name = report.exchange
+    name, account = report.exchange, report.account.partition(":")[0]
+    shown = account if account != name else f"{name} (simulated)"
     differences = [each for each in report.discrepancies if not each.startswith((_ORPHAN, *_UNPROVED))]
     orphans = [each for each in report.discrepancies if each.startswith(_ORPHAN)]
     unproved = [each for each in report.discrepancies if each.startswith(_UNPROVED)]
-    told = [
-        _so_or_over(
-            latch,
-            Notice(
-                CRITICAL,
-                f"{name}:halt",
-                f"{name} is HALTED, the kill switch is set: {latch}. When it is safe: {_rearm(name)}",
-            ),
-        ),
-        _so_or_over(
-            report.venue_halt,
-            Notice(CRITICAL, f"{name}:venue_halt", f"{name}: the venue has stopped trading ({report.venue_halt})"),
-        ),
-        _so_or_over(
-            differences,
-            Notice(
-                CRITICAL,
-                f"{name}:drift",
-                f"{name}: the books do not add up, nothing is placed: {'; '.join(differences)}",
-            ),
-        ),
-        _so_or_over(
-            orphans,
-            Notice(
-                CRITICAL,
-                f"{name}:orphan",
-                f"{name}: an order rests that the ledger does not know: {', '.join(orphans)}",
-            ),
-        ),
-        _unknown(name, report.unknown_orders, unproved),
-    ]
+    troubles = (
+        (latch, "halt", f" is HALTED, the kill switch is set: {latch}. When it is safe: {_rearm(name)}"),
+        (report.venue_halt, "venue_halt", f": the venue has stopped trading ({report.venue_halt})"),
+        (differences, "drift", f": the books do not add up, nothing is placed: {'; '.join(differences)}"),
+        (orphans, "orphan", f": an order rests that the ledger does not know: {', '.join(orphans)}"),
+    )
+    told = [_so_or_over(so, Notice(CRITICAL, f"{name}:{what}", f"{shown}{text}")) for so, what, text in troubles]
+    told.append(_unknown(name, shown, report.unknown_orders, unproved))
     state, _, why = report.trading_state.partition(": ")
     if state in ("active", "reduce_only"):  # judged, which it is only where an order was wanted
-        reduced = Notice(CRITICAL, f"{name}:reduce_only", f"{name}: only reduces its position now: {why}")
+        reduced = Notice(CRITICAL, f"{name}:reduce_only", f"{shown}: only reduces its position now: {why}")
         told.append(_so_or_over(state == "reduce_only", reduced))
     rule = report.refused.partition(":")[0]
     if rule in _STANDS_STILL:
-        told.append(Notice(WARNING, f"{name}:{rule}", f"{name}: places nothing: {report.refused}"))
+        told.append(Notice(WARNING, f"{name}:{rule}", f"{shown}: places nothing: {report.refused}"))
     elif report.order_state:  # an order has passed every rule
         told += [Notice(INFO, f"{name}:{each}", "", over=True) for each in _STANDS_STILL]
     # It ran to its end: whatever had ended one before is over.
@@ -91,10 +69,10 @@ def notices_of_cycle(report: CycleReport, latch: str | None) -> tuple[Notice, ..
     return tuple(told)
 
 
-def _unknown(name: str, count: int, unproved: Sequence[str]) -> Notice:
-    text = f"{name}: {count} of our orders got no answer; the bot looks for it and places nothing meanwhile"
+def _unknown(name: str, shown: str, count: int, unproved: Sequence[str]) -> Notice:
+    text = f"{shown}: {count} of our orders got no answer; the bot looks for it and places nothing meanwhile"
     if unproved:
-        text = f"{name}: a person must say what became of an order (crypto-bot resolve {name}): {'; '.join(unproved)}"
+        text = f"{shown}: a person must say what became of an order (crypto-bot resolve {name}): {'; '.join(unproved)}"
     return _so_or_over(count or unproved, Notice(CRITICAL if unproved else WARNING, f"{name}:unknown_order", text))
 
 
