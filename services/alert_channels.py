@@ -11,11 +11,13 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from config.errors import ConfigurationError
 from config.secret import Secret
+from config.settings import Settings
 from config.settings_alerts import ChannelSettings
 
 if TYPE_CHECKING:
@@ -35,9 +37,11 @@ _LEAST_PART = 8  # characters
 class Channel:
     """Delivers to one channel, one message after the other, in a thread of its own that begins with the first."""
 
-    def __init__(self, settings: ChannelSettings, timeout_seconds: float) -> None:
+    def __init__(self, settings: ChannelSettings, whole: Settings) -> None:
+        """`whole`: the settings that say where secrets come from."""
         self.settings = settings
-        self._timeout = timeout_seconds
+        self._whole = whole
+        self._timeout = whole.alerts.timeout_seconds
         self._queue: queue.Queue[tuple[str, str, str, Callable[[str], None]]] = queue.Queue(_WAITING)
         self._worker: threading.Thread | None = None
         self._left_behind: tuple[threading.Thread, list[str], tuple[str, str, str]] | None = None
@@ -98,23 +102,33 @@ class Channel:
             return f"{type(error).__name__}: {error}"
 
     def _ready_plugin(self) -> "NotifyBase":
-        url = channel_url(self.settings)
+        url = channel_url(self.settings, self._whole)
         if self._plugin is None or self._plugin[0] != url:
             self._plugin = (url, _plugin_of(url, self._timeout))
         return self._plugin[1]
 
 
-def channel_url(settings: ChannelSettings) -> Secret:
+def channel_url(channel: ChannelSettings, settings: Settings) -> Secret:
     """The channel's URL; every part of it that may open something is known to the log mask then.
 
     Raises ConfigurationError naming the secret.
     """
-    url = Secret(os.environ.get(settings.url_secret, "").strip())
-    if not url:
-        raise ConfigurationError(f"alerts: the secret {settings.url_secret} of channel {settings.name} is not set")
+    url = _secret(settings, channel.url_secret)
     for part in secret_parts(url.reveal()):
         Secret(part)
     return url
+
+
+def _secret(settings: Settings, name: str) -> Secret:
+    try:
+        provider = import_module("services.secrets")
+    except ModuleNotFoundError:
+        text = Secret(os.environ.get(name, "").strip())
+        if not text:
+            raise ConfigurationError(f"{name} is not set in the environment") from None
+        return text
+    named: Secret = provider.named(settings, name)
+    return named
 
 
 def secret_parts(url: str) -> set[str]:

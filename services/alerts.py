@@ -65,7 +65,7 @@ class AlertDesk:
         self._show_amounts = alerts.show_amounts
         least = min((each.level for each in alerts.channels), key=_LEVELS.index, default=Level.CRITICAL.value)
         self.memory = AlertMemory(settings.home, timedelta(minutes=alerts.repeat_minutes), _LEVELS, least)
-        self._channels = [Channel(each, alerts.timeout_seconds) for each in alerts.channels]
+        self._channels = [Channel(each, settings) for each in alerts.channels]
         self._queue: queue.Queue[tuple[Notice, ...]] = queue.Queue(_WAITING)
         self._pending = 0
         self._changed = threading.Condition()
@@ -222,7 +222,7 @@ def send_now(
     if not wanted:
         return ()
     with ThreadPoolExecutor(len(wanted)) as threads:
-        return tuple(threads.map(deliver, [Channel(each, settings.alerts.timeout_seconds) for each in wanted]))
+        return tuple(threads.map(deliver, [Channel(each, settings) for each in wanted]))
 
 
 def send_digest(settings: Settings, lines: Sequence[str], clock: Clock | None = None) -> tuple[Delivery, ...]:

@@ -160,7 +160,9 @@ def test_a_channel_that_hangs_holds_up_neither_the_caller_nor_another_channel(
 
 def test_a_channel_that_drips_for_ever_is_given_up_after_its_time(configured: Configured) -> None:
     with web_sink(drips=True) as sink:
-        channel = Channel(configured(web=json_url(sink)).alerts.channels[0], 1.0)
+        settings = configured(web=json_url(sink))
+        quick = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"timeout_seconds": 1.0})})
+        channel = Channel(quick.alerts.channels[0], quick)
         began = time.perf_counter()
         assert channel.deliver("info", "t", "x") == "no answer within 1 s"
         assert channel.deliver("info", "t", "x") == "it still hangs on the message before"
