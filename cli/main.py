@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cli.alerting import alerts_app
 from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
 from config.settings import EXCHANGES, ExchangeName
@@ -336,6 +337,7 @@ def secrets(
 
 
 register_upkeep(app)
+app.add_typer(alerts_app, name="alerts")
 config_app = typer.Typer(help="Show and check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
@@ -389,6 +391,9 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # the known ends of a command; anything else is a defect and keeps its traceback
         known = _known_end(error)
         if known is None:
+            from services.logs import mask_crashes
+
+            mask_crashes()  # typer has put its own in place
             raise
         _end(*known)
 
@@ -437,7 +442,9 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
 
 
 def _end(sentence: str, status: int) -> NoReturn:
-    sys.stderr.write(f"crypto-bot: {sentence}\n")
+    from services.logs import mask_known_secrets
+
+    sys.stderr.write(f"crypto-bot: {mask_known_secrets(sentence)}\n")
     raise SystemExit(status)
 
 

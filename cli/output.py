@@ -1,4 +1,4 @@
-"""What commands print: one JSON document for programs, tables and sentences for people."""
+"""What commands print: one JSON document for programs, tables and sentences for people. No known secret passes."""
 
 import dataclasses
 import json
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from services.logs import mask_known_secrets
 from trading.money import plain
 
 console = Console()
@@ -22,7 +23,7 @@ remarks = Console(stderr=True)
 
 def say(sentence: str) -> None:
     """Print a sentence for people; it is not broken into lines, so that a command in it can be copied."""
-    console.print(sentence, soft_wrap=True)
+    console.print(mask_known_secrets(sentence), soft_wrap=True)
 
 
 def plain_value(value: object) -> object:
@@ -46,8 +47,7 @@ def plain_value(value: object) -> object:
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
-    json.dump(plain_value(value), sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    sys.stdout.write(mask_known_secrets(json.dumps(plain_value(value), ensure_ascii=False, indent=2)) + "\n")
     sys.stdout.flush()
 
 
@@ -62,7 +62,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell(value)) for value in row))
+        table.add_row(*(escape(mask_known_secrets(cell(value))) for value in row))
     console.print(table)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POOL = "local"
 STOP_DEPLOYMENT = "emergency_stop/emergency-stop"
+DIGEST_DEPLOYMENT = "daily_digest/daily-digest"
 # The deployments whose runs place orders: one that dies leaves them behind.
 PLACING = ("minimal_order/minimal-order", "trading_cycle/trading-cycle")
 # A trader that has shown no cycle for so many of them is silent. `crypto-bot up` has restarted it long before, so the
@@ -38,6 +39,7 @@ def provision() -> None:
     asyncio.run(_make_pool())
     _deploy_all()
     asyncio.run(_make_automations(settings))
+    asyncio.run(_set_digest_time(settings))
 
 
 async def pause_automations() -> None:
@@ -86,6 +88,21 @@ async def _make_automations(settings: Settings) -> None:
         placing = [(await client.read_deployment_by_name(name)).id for name in PLACING]
         for wanted in _automations(settings, stop.id, placing):
             await _make(client, wanted)
+
+
+async def _set_digest_time(settings: Settings) -> None:
+    """Move the digest's schedule to `alerts.digest_at`, or switch it off where there is none."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.schedules import CronSchedule
+
+    at = settings.alerts.digest_at
+    hour, _, minute = (at or "08:00").partition(":")
+    wanted = CronSchedule(cron=f"{int(minute)} {int(hour)} * * *", timezone="Asia/Tokyo")
+    active = at is not None and any(channel.digest for channel in settings.alerts.channels)
+    async with get_client() as client:
+        digest = await client.read_deployment_by_name(DIGEST_DEPLOYMENT)
+        for schedule in await client.read_deployment_schedules(digest.id):
+            await client.update_deployment_schedule(digest.id, schedule.id, active=active, schedule=wanted)
 
 
 async def _make(client: "PrefectClient", wanted: "AutomationCore") -> None:

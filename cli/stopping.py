@@ -59,6 +59,10 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
         )
     else:
         _show(stop)
+    if settings.alerts.channels:  # after the proof and after its telling: nobody waits for a channel
+        from cli.telling import tell_stop
+
+        tell_stop(settings, exchanges, stop.report, latched=stop.report.latched, to_do=stop.to_do)
     return 0 if stop.clean else 1
 
 

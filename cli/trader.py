@@ -16,6 +16,7 @@ from rich.markup import escape
 from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped, unless_stopped
+from cli.telling import tell_away, tell_cycle, tell_failure, tell_stop, telling_failure
 from cli.trader_checks import Fallen, take_checks
 from cli.venues import venues_ready
 from config.loader import load_settings
@@ -54,7 +55,11 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
             _import_while_the_api_starts()
         with prefect_api(settings.home, settings.prefect) as api:
             checked = supervisor is not None
-            return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once, checked=checked))
+            return run_until_stopped(
+                lambda stop: telling_failure(
+                    settings, exchange, _trade(exchange, settings, api, stop, once=once, checked=checked)
+                )
+            )
 
 
 def _import_while_the_api_starts() -> None:
@@ -99,6 +104,8 @@ async def _trade(
         finally:
             other = await _who_trades_instead(here)
             report = None if other else await leave(here)
+            if report is not None:
+                tell_stop(settings, (exchange,), report, latched=False)
     if api_is_up(api):
         tell(exchange, TRADER_ENDED)
     if report is None:
@@ -173,12 +180,14 @@ async def run_cycles(
             if report is not None:
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
+                tell_cycle(here, report)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here, fallen))
         away = not api_is_up(api)  # at the start, or gone in the middle
         if not stop.is_set() and (away or (key_refused and here.ledger.in_flight(here.desk.account))):
             if away:
                 log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
+                tell_away(here.settings, here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
 
@@ -209,9 +218,11 @@ async def _kept_going(
         raise
     except (VenueError, LedgerUnavailable) as error:
         log.error("%s: %s failed, the next cycle reconciles first: %s", here.name, doing, error)
+        tell_failure(here.settings, here.name, error)
     except Exception as error:
         if api_is_up(api):
             log.exception("%s: %s failed, the next cycle reconciles first", here.name, doing)
+            tell_failure(here.settings, here.name, error)
         else:
             log.error("%s: the Prefect API went away during %s: %s", here.name, doing, error)
     return None

@@ -27,6 +27,7 @@ from cli.prefect_server import (
 )
 from cli.signs_of_life import SignsOfLife
 from cli.supervisor import Child, Process, Supervisor, end_all, wait_or_kill
+from cli.telling import tell_death, tell_stop
 from cli.venues import venues_ready
 from cli.worker import CHECKOUT, absolute_places, end_worker, log_of, start_module, start_worker
 from config.errors import ConfigurationError
@@ -108,7 +109,9 @@ class _Operation:
         self.ledger = Ledger(self.settings.ledger_url)
         # A server of another machine has been set up there, once for all that join it.
         provisioning = None if self.server is None else self._start("provision", "cli.provision")
-        worker = Child("the worker", lambda: start_worker(self.settings))
+        worker = Child(
+            "the worker", lambda: start_worker(self.settings), clear_up=lambda: self._tell_death("the worker")
+        )
         try:
             self.at_start = {name: self._newest_cycle(name) for name in self.exchanges}
             for name in self.exchanges:
@@ -141,7 +144,14 @@ class _Operation:
             return api_is_up(server.api)
 
         self.supervisor.watch(self.stopped, is_up)
-        self.supervisor.children.append(Child("Prefect's server", server.start_again, process=server.process))
+        self.supervisor.children.append(
+            Child(
+                "Prefect's server",
+                server.start_again,
+                clear_up=lambda: self._tell_death("Prefect's server"),
+                process=server.process,
+            )
+        )
         say(f"Prefect's UI: {server.ui} (log in with the text in {password_file(self.settings.home)})")
         self.supervisor.watch(self.stopped, lambda: provisioning.poll() is not None)
         if not self.stopped.is_set() and provisioning.returncode != 0:
@@ -167,13 +177,26 @@ class _Operation:
         child = Child(
             f"the trader of {name}",
             start,
-            clear_up=lambda: self._held_elsewhere(name) or self._take_back((name,), f"the trader of {name} died"),
+            clear_up=lambda: self._after_death(name),
             may_start=lambda: self._latched(name) or self._held_elsewhere(name),
             is_silent=lambda: self._is_silent(name),
             give_up=lambda: self._give_up(name),
         )
         self.traders[name] = child
         self.supervisor.add(child)
+
+    def _tell_death(self, what: str) -> None:
+        tell_death(self.settings, f"{what} has died and starts again", f"up:{what}")
+
+    def _after_death(self, name: ExchangeName) -> None:
+        if self._held_elsewhere(name):
+            return
+        tell_death(
+            self.settings,
+            f"the trader of {name} has died: its orders are taken back, then it starts again",
+            f"{name}:trader",
+        )
+        self._take_back((name,), f"the trader of {name} died")
 
     def _take_back(self, names: Sequence[ExchangeName], why: str) -> bool:
         """Cancel what dead traders left and prove it; the kill switch stays as it is. False when it is not proved."""
@@ -187,6 +210,7 @@ class _Operation:
             say(f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left")
         for problem in stop.problems:
             say(f"[red]{problem}[/]")
+        tell_stop(self.settings, names, stop.report, latched=False, to_do=stop.to_do)
         return stop.clean
 
     def _give_up(self, name: ExchangeName) -> None:
@@ -195,7 +219,11 @@ class _Operation:
         if self._held_elsewhere(name):
             return
         reason = f"the trader of {name} died again and again"
-        asyncio.run(stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False))
+        tell_death(self.settings, f"{reason}: it is given up and the exchange is stopped", f"{name}:trader")
+        stop = asyncio.run(
+            stop_exchanges(self.settings, (name,), by="crypto-bot up", reason=reason, close_positions=False)
+        )
+        tell_stop(self.settings, (name,), stop.report, latched=stop.report.latched, to_do=stop.to_do)
 
     def _held_elsewhere(self, name: ExchangeName) -> str:
         """Why a trader of another host is in the way; its orders are not ours to take back."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_alerts import AlertSettings
 from config.settings_maintenance import UpkeepSettings
 from config.settings_prefect import PrefectSettings
 from config.settings_secrets import SecretsSettings
@@ -185,6 +186,8 @@ class LoggingSettings(Strict):
         ("console", "file"), description="list of console (stderr) and file"
     )
     file_path: Path | None = Field(None, description="path of the log file; null: <home>/logs/crypto-bot.log")
+    format: Literal["text", "json"] = Field("text", description="text for people, json: one object a line")
+    mask_balances: bool = Field(False, description="true or false: hide balances, positions and profit in the log too")
 
 
 class LedgerSettings(Strict):
@@ -206,6 +209,7 @@ class Settings(Strict):
     prefect: PrefectSettings = Field(default_factory=PrefectSettings)
     maintenance: UpkeepSettings = Field(default_factory=UpkeepSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""

@@ -57,6 +57,7 @@ from exchanges.errors import (
 )
 from exchanges.leaving import late_by
 from exchanges.local_address import local_address_towards
+from exchanges.wire_log import tell_verbose, wire_log
 from services.clock import Clock, DateHeard, seconds_since_boot
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ class Transport(_CcxtClass):
     }
     # ccxt waits a quarter of a second in close(); the emergency stop has no use for that.
     timeout_on_exit = 0
+    # ccxt writes keys and signatures into its log at DEBUG.
+    logger = wire_log
 
     wiring: Wiring
     _in_trouble: bool = False  # the last call that was repeated to its end came to nothing
@@ -293,7 +296,17 @@ class Transport(_CcxtClass):
             return Busy(self.venue, f"{route}: cannot connect to the venue ({type(cause).__name__})")
         if isinstance(cause, (aiohttp.ClientError, asyncio.TimeoutError, OSError)):
             return NoAnswer(self.venue, f"{route}: no answer ({type(cause).__name__})")
+        if self._without_keys(str(error)) != str(error):
+            # A refused header, say, with the key in it: that text would stand in every record of the failure.
+            raise NoAnswer(self.venue, f"{route}: no answer ({type(error).__name__})") from None
         raise error
+
+    def _without_keys(self, text: str) -> str:
+        """The text without our own keys: some venues repeat in an error what they were sent."""
+        credentials = self.wiring.credentials
+        for each in (credentials.api_key, credentials.api_secret, credentials.passphrase):
+            text = text.replace(each.reveal(), "••••") if each else text
+        return text
 
     def on_json_response(self, body: str) -> Any:
         """Decode with Decimal instead of float: the venue's digits stay as they were sent."""
@@ -353,15 +366,20 @@ class Transport(_CcxtClass):
         kind = self.errors.get(envelope.code, unknown) if not envelope.ok else NoAnswer
         if route.purpose is Purpose.PLACE and issubclass(kind, OrderNotFound):
             kind = NoAnswer  # "filled", "cancelled", "not there": said of an order just sent, it may be that very order
-        return kind(self.venue, f"{route}: {envelope.message or f'HTTP {status}'}", code=envelope.code)
+        said = self._without_keys(envelope.message) or f"HTTP {status}"
+        return kind(self.venue, f"{route}: {said}", code=envelope.code)
 
     def _without_envelope(self, route: Route, status: int, body: str) -> VenueError:
-        said = f"{route}: HTTP {status} and no answer in the venue's form ({_glimpse(body)})"
+        said = f"{route}: HTTP {status} and no answer in the venue's form ({_glimpse(self._without_keys(body))})"
         if status in self.http_errors:
             return self.http_errors[status](self.venue, said, code=str(status))
         if 400 <= status < 500 and status != 408 and route.purpose is Purpose.READ:
             return BadRequest(self.venue, said, code=str(status))
         return NoAnswer(self.venue, said)
+
+    def log(self, *args: Any) -> None:
+        """ccxt's hook for `verbose`, which would print keys and signatures to stdout."""
+        tell_verbose(*args)
 
     def attach(self, wiring: Wiring) -> None:
         """Called once by `connect`."""
@@ -379,8 +397,6 @@ def _glimpse(body: str) -> str:
 
 def connect(kind: type[_Client], wiring: Wiring) -> _Client:
     """Make a client of a venue's class. Opens no connection; sends nothing."""
-    # At DEBUG ccxt writes keys and signatures into its log.
-    logging.getLogger("ccxt").setLevel(logging.INFO)
     config: dict[str, Any] = {
         "apiKey": wiring.credentials.api_key.reveal(),
         "secret": wiring.credentials.api_secret.reveal(),

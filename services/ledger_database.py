@@ -87,7 +87,7 @@ class Database:
 
     def time_of(self, connection: Connection) -> datetime | None:
         """What the database server's clock says, None where the database is a file of this machine."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             return None
         told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return told.astimezone(UTC)

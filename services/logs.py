@@ -1,33 +1,35 @@
-"""Logging: to stderr and to a rotating file, with every known secret masked whoever logs it.
+"""Logging: to stderr and to a rotating file, as text or JSON, with every secret masked whoever logs it.
 
-The mask is the second lock; the first is `config.secret.Secret`, whose text nobody prints. It stands in two
-places: where any record is made (so that handlers of other libraries, also later ones, never see a secret)
-and on our own handlers.
+The mask is the second lock; the first is `config.secret.Secret`, whose text nobody prints. It stands where any record
+goes to its handlers (so that those of other libraries, also later ones, never see a secret), on every handler that is
+there at the start (for records that are handed to one directly), and before the traceback of a crash.
 """
 
 import fcntl
+import json
 import logging
 import os
 import re
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, quote_plus
+from types import TracebackType
 
 from config.errors import ConfigurationError
 from config.secret import watch_secrets
-from config.settings import Settings
+from config.settings import EXCHANGES, Settings
+from services.masking import Mask
 
 FILE_BYTES = 10_000_000
 OLD_FILES = 9
-_DOTS = "••••"
-# They tell of every request at INFO, with its URL.
-_TALKATIVE = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "urllib3")
+# They tell of every request at INFO, with its URL; whoever wants DEBUG wants that too.
+_TALKATIVE = ("aiosqlite", "alembic", "apprise", "asyncio", "httpcore", "httpx", "urllib3")
 
 
 _TOLD_ELSEWHERE = (
@@ -39,47 +41,6 @@ _TOLD_ELSEWHERE = (
     "APILogWorker",  # at its end Prefect's client counts what it has yet to hand in
     "EventsWorker",
 )
-
-
-class Mask:
-    """Replaces every known secret text, in its raw, URL-encoded and escaped forms."""
-
-    def __init__(self) -> None:
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
-
-    def learn(self, secret: str) -> None:
-        """Hide this text from now on."""
-        self._forms |= _forms(secret)
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
-
-    def hide(self, text: str) -> str:
-        """The text with every secret replaced by dots."""
-        return text if self._pattern is None else self._pattern.sub(_DOTS, text)
-
-    def hide_in_record(self, record: logging.LogRecord) -> None:
-        """Mask message, arguments, traceback, stack and extra texts of a record."""
-        if self._pattern is None:
-            return
-        try:
-            said = record.getMessage()
-        except (TypeError, ValueError, KeyError):
-            # Format and arguments do not fit. Logging would print both as they are: say them here, masked.
-            said = f"{record.msg} {record.args!r}"
-            record.msg, record.args = said, ()
-        hidden = self.hide(said)
-        if hidden != said:
-            record.msg, record.args = hidden, ()
-        if isinstance(record.exc_info, tuple):
-            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            hidden = self.hide(trace)
-            if hidden != trace:
-                # without exc_info no formatter can render the exception anew
-                record.exc_text, record.exc_info = hidden, None
-        for name, value in list(vars(record).items()):
-            if isinstance(value, str):
-                setattr(record, name, self.hide(value))
 
 
 class MaskFilter(logging.Filter):
@@ -131,9 +92,15 @@ def _worth_the_console(record: logging.LogRecord) -> bool:
 
 
 def mask_secrets(text: str) -> str:
-    """The text with every secret known to config.secret replaced by dots."""
+    """The text with dots in place of every secret known to config.secret, and of what stands where secrets stand."""
     _start_masking()
     return _mask.hide(text)
+
+
+def mask_known_secrets(text: str) -> str:
+    """As `mask_secrets`, for text that a program may read: only the secrets themselves are replaced."""
+    _start_masking()
+    return _mask.hide_known(text)
 
 
 def configure_logging(settings: Settings) -> None:
@@ -142,6 +109,8 @@ def configure_logging(settings: Settings) -> None:
     Raises ConfigurationError when the log file cannot be written.
     """
     _start_masking()
+    mask_crashes()
+    _mask.hides_amounts = settings.logging.mask_balances
     handlers: list[logging.Handler] = []
     if "console" in settings.logging.handlers:
         console = logging.StreamHandler(sys.stderr)
@@ -155,34 +124,95 @@ def configure_logging(settings: Settings) -> None:
         handler.close()
     _ours[:] = handlers
     for handler in handlers:
-        handler.setFormatter(_formatter())
+        handler.setFormatter(JsonFormatter() if settings.logging.format == "json" else _formatter())
         root.addHandler(handler)
     for handler in _every_handler():
         if not any(isinstance(each, MaskFilter) for each in handler.filters):
             handler.addFilter(MaskFilter())
     root.setLevel(settings.logging.level)
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.NOTSET if settings.logging.level == "DEBUG" else logging.WARNING)
 
 
 _mask = Mask()
 _ours: list[logging.Handler] = []
-_masking: list[Callable[..., logging.LogRecord]] = []  # the record factory that was there before ours
+_hand_over = logging.Logger.callHandlers
 
 
 def _start_masking() -> None:
-    if _masking:
+    if logging.Logger.callHandlers is _masked_hand_over:
         return
-    made_by = logging.getLogRecordFactory()
-    _masking.append(made_by)
-
-    def masked_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = made_by(*args, **kwargs)
-        _mask.hide_in_record(record)
-        return record
-
-    logging.setLogRecordFactory(masked_record)
+    # The one door through which every record goes to every handler, also to one that is added later (Prefect's, which
+    # sends logs to its server). A record factory sees neither `extra` nor a record that somebody made by hand.
+    logging.Logger.callHandlers = _masked_hand_over  # type: ignore[method-assign]
     watch_secrets(_mask.learn)
+
+
+def _masked_hand_over(self: logging.Logger, record: logging.LogRecord) -> None:
+    _mask.hide_in_record(record)
+    _hand_over(self, record)
+
+
+def mask_crashes() -> None:
+    """Print the traceback of an error that nobody caught with its secrets masked, and keep it in the log file."""
+    _start_masking()
+    sys.excepthook = _tell_crash
+    sys.unraisablehook = lambda ignored: _tell_crash(
+        ignored.exc_type, ignored.exc_value, ignored.exc_traceback, f"ignored in {ignored.err_msg or 'a finalizer'}"
+    )
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda ended: _tell_crash(
+            ended.exc_type, ended.exc_value, ended.exc_traceback, f"in thread {getattr(ended.thread, 'name', '?')}"
+        )
+
+
+def _tell_crash(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, where: str = ""
+) -> None:
+    if issubclass(kind, SystemExit):
+        return
+    told = mask_secrets(f"{where}\n".lstrip() + "".join(traceback.format_exception(kind, error, trace)).rstrip())
+    if sys.stderr is not None:
+        sys.stderr.write(f"{told}\n")
+    if not issubclass(kind, KeyboardInterrupt):
+        crash = logging.LogRecord(__name__, logging.CRITICAL, __file__, 0, "crashed: %s", (told,), None)
+        for handler in _ours:
+            if isinstance(handler, SharedRotatingFile):
+                handler.handle(crash)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC, ISO 8601), level, logger, message, and where known exchange and exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        exchange = getattr(record, "exchange", None) or _exchange_in(str(told["message"]))
+        if exchange:
+            told["exchange"] = str(exchange)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            told["exception"] = record.exc_text
+        if record.stack_info:
+            told["stack"] = record.stack_info
+        return json.dumps(told, ensure_ascii=False)
+
+
+_EXCHANGE = re.compile(rf"\b({'|'.join(EXCHANGES)})\b")
+
+
+def _exchange_in(message: str) -> str | None:
+    """The exchange that a message begins with, as nearly all of ours do."""
+    found = _EXCHANGE.search(message[:40])
+    return found[1] if found else None
 
 
 def _file_handler(path: Path) -> logging.Handler:
@@ -201,11 +231,6 @@ def _formatter() -> logging.Formatter:
     formatter = logging.Formatter(form, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     return formatter
-
-
-def _forms(secret: str) -> set[str]:
-    """The texts under which a secret may turn up: as it is, URL-encoded, escaped in a repr."""
-    return {secret, repr(secret)[1:-1], quote(secret, safe=""), quote(secret), quote_plus(secret)}
 
 
 def _every_handler() -> Iterator[logging.Handler]:

@@ -12,6 +12,7 @@ from execution.reconcile import Reconciliation
 from services.ledger import CycleRecord, LedgerUnavailable
 from tasks.carry_out import Outcome
 from tasks.decide import Decision, account_standing
+from tasks.events import is_halted
 from tasks.market import MarketView
 from tasks.session import trading_session
 from trading.cycle import CycleReport
@@ -71,6 +72,7 @@ async def close_books(
         requests=traffic.requests,
         latency_p95_ms=percentile(traffic.latencies_ms, _P95),
         trading_state=decision.trading_state,
+        venue_halt=market.status.state if is_halted(market.status) else "",
     )
     ledger.record_cycle(record_of(report, flow_run.get_id()))
     return report

@@ -182,7 +182,7 @@ def _settings_now(here: TradingSession) -> Settings:
 def _tell(here: TradingSession, level: str, about: str, text: str, *, over: bool = False) -> None:
     log.log({"info": logging.INFO, "warning": logging.WARNING}.get(level, logging.CRITICAL), "%s: %s", here.name, text)
     try:
-        from services.alerts import Level, tell  # type: ignore[import-not-found]
+        from services.alerts import Level, tell
     except ImportError:
         return
     tell(Level(level), f"{here.account}:key-{about}", f"{here.name}: {text}", settings=here.settings, over=over)

@@ -1,4 +1,7 @@
-"""Show a result where people look: Prefect artifacts. Nothing is decided here and nothing is lost without it."""
+"""Show a result where people look: Prefect artifacts, and alerts for what they must hear of at once.
+
+Nothing is decided here and nothing is lost without it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +16,20 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from config.loader import canonical_exchange
 from execution.emergency import EmergencyStop
+from services.alerts import tell_all
 from tasks.ladder import RungReview
+from tasks.session import open_settings
 from trading.checks import StageReport
 from trading.money import plain
+from trading.notices import notice_of_review, notice_of_stop, notices_of_checks
 
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def publish_stage(report: StageReport, rung: str) -> None:
-    """Leave the verdict of a safety step as one screen of markdown, and its checks as a table."""
+    """Leave the verdict of a safety step as one screen of markdown, and its checks as a table; tell what failed."""
+    tell_all(notices_of_checks(report), open_settings(canonical_exchange(report.exchange)))
     failures = "".join(f"\n- **{check.name}**: {check.detail}" for check in report.failures)
     warnings = "".join(f"\n- {check.name}: warning: {check.warning}" for check in report.warnings)
     await acreate_markdown_artifact(
@@ -47,7 +55,9 @@ async def publish_stage(report: StageReport, rung: str) -> None:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def publish_review(review: RungReview) -> None:
-    """Leave the ladder's verdict as markdown."""
+    """Leave the ladder's verdict as markdown, and tell it."""
+    notice = notice_of_review(review.exchange, review.verdict, review.before, review.after, review.reasons)
+    tell_all(() if notice is None else (notice,), open_settings(review.exchange))
     reasons = "".join(f"\n- {reason}" for reason in review.reasons)
     await acreate_markdown_artifact(
         key=artifact_key("ladder", review.exchange),
@@ -62,7 +72,17 @@ async def publish_review(review: RungReview) -> None:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def publish_stop(stop: EmergencyStop) -> None:
-    """Leave what the emergency stop did, venue by venue."""
+    """Leave what the emergency stop did, venue by venue, and tell it."""
+    report = stop.report
+    notice = notice_of_stop(
+        [*(venue.account for venue in report.venues), *stop.idle, *stop.unreached],
+        clean=stop.clean,
+        latched=report.latched,
+        by=report.by,
+        reason=report.reason,
+        to_do=stop.to_do,
+    )
+    tell_all((notice,))
     rows = [
         {
             "exchange": venue.account,

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from config.credentials import Credentials
 from config.errors import ConfigurationError
@@ -28,7 +29,7 @@ from execution.hold import beside_the_holder, hold_account, holder_elsewhere
 from execution.paper import PaperExchange
 from services.clock import Clock, WallClock, WallWatch, skew_bounds
 from services.ledger import Ledger
-from services.logs import configure_logging
+from services.logs import configure_logging, mask_secrets
 from services.secrets import is_from_provider
 from strategies.registry import Strategy, StrategyError, strategy_from
 from tasks.fingerprint import key_id, running_fingerprint
@@ -36,6 +37,7 @@ from trading.certificates import Fingerprint
 from trading.instruments import Instrument, Kind
 from trading.market import Candle
 from trading.money import ZERO
+from trading.sizing import Target
 from trading.stages import PAPER
 
 # A clock that drifts does so slowly, and the question costs a request; one that was set is asked about at once.
@@ -248,6 +250,12 @@ def trading_session(exchange: ExchangeName) -> TradingSession:
     return _traders[exchange]
 
 
+def open_settings(exchange: ExchangeName) -> Settings | None:
+    """The settings of the session that is open for an exchange, if one is."""
+    opened = _readers.get(exchange) or _traders.get(exchange)
+    return None if opened is None else opened.settings
+
+
 @asynccontextmanager
 async def reading(exchange: ExchangeName, settings: Settings | None = None) -> AsyncIterator[Session]:
     """Open an exchange for reading, or use the reading session that is open. Its client cannot place an order."""
@@ -336,9 +344,20 @@ def examine_strategy(settings: Settings) -> None:
 
 def _strategy(settings: Settings) -> Strategy:
     try:
-        return strategy_from(settings.strategy.name, settings.strategy.parameters)
+        strategy = strategy_from(settings.strategy.name, settings.strategy.parameters)
     except StrategyError as error:
         raise ConfigurationError(str(error)) from None
+
+    def guarded(candles: Any, position: Decimal) -> Target:
+        """A user's own code may say anything when it fails, and the text goes into Prefect's and our records."""
+        try:
+            return strategy(candles, position)
+        except Exception as error:
+            if (hidden := mask_secrets(str(error))) == str(error):
+                raise
+            raise StrategyError(f"{type(error).__name__}: {hidden}") from error
+
+    return guarded
 
 
 async def _desk(

@@ -32,6 +32,7 @@ class CycleReport:
     requests: int
     latency_p95_ms: float | None
     trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
+    venue_halt: str = ""  # why the venue has stopped trading; "" while it trades, and in a maintenance
     error: str = ""  # what ended the cycle before its time; what it had not read by then is None or zero
 
     @property

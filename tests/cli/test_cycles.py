@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cli.trader import _kept_going, _until_next, cycle_id
+from config.loader import load_settings
 from exchanges.errors import NoAnswer
 from services.ledger import LeaseLost, LedgerConflict
 
@@ -32,7 +33,7 @@ class EarlyClock:
 
 
 def here(clock: Any = None) -> Any:
-    return SimpleNamespace(name="bitbank", clock=clock or EarlyClock())
+    return SimpleNamespace(name="bitbank", clock=clock or EarlyClock(), settings=load_settings(environ={}))
 
 
 def test_cycles_shorter_than_a_minute_have_names_of_their_own() -> None:

@@ -1,7 +1,11 @@
+import base64
+import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +16,7 @@ from config.loader import load_settings
 from config.secret import Secret
 from config.settings import Settings
 from services.logs import configure_logging, mask_secrets
+from services.masking import DOTS, Mask
 
 KEY = "k+y/OF=the bank&ünlike-any-0ther"
 
@@ -165,3 +170,176 @@ def test_processes_that_share_a_log_file_lose_no_line_when_it_rotates(tmp_path: 
     written = [line.split()[0] for each in tmp_path.glob("shared.log*") for line in each.read_text().splitlines()]
     assert len(list(tmp_path.glob("shared.log.*"))) > 3
     assert sorted(written) == sorted(f"{name}-{number}" for name in "abc" for number in range(500))
+
+
+HEADERS = {
+    "ACCESS-KEY": "unknown-key-1",
+    "ACCESS-SIGNATURE": "0a1b2c3d4e",
+    "ACCESS-SIGN": "5f6a7b8c9d",
+    "X-BAPI-SIGN": "1234567890abcdef",
+    "OK-ACCESS-SIGN": "bGF0ZQ==",
+    "OK-ACCESS-PASSPHRASE": "unknown phrase",
+    "Authorization": "Basic dXNlcjpwdw==",
+    "Cookie": "session=abc",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_what_stands_in_a_signing_header_is_hidden_though_nobody_knows_it(log_file: Path, name: str) -> None:
+    logging.getLogger("any").warning("sent %s", {name: HEADERS[name], "Content-Type": "application/json"})
+    logging.getLogger("any").warning("sent %s: %s", name, HEADERS[name].split()[-1])
+    text = log_file.read_text(encoding="utf-8")
+    assert HEADERS[name].split()[-1] not in text
+    assert text.count("••••") == 2
+    assert "application/json" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("GET https://x/v5?symbol=BTCUSDT&signature=00ff&nonce=7", "symbol=BTCUSDT&signature=••••&nonce=7"),
+        ("GET /x?apiKey=abc-def&token=xyz HTTP/1.1", "/x?apiKey=••••&token=•••• HTTP/1.1"),
+        ('{"api_secret": "a b", "size": 3}', '{"api_secret": ••••, "size": 3}'),
+        ("POST https://hooks.slack.com/services/T1/B2/abc 200", "hooks.slack.com/services/•••• 200"),
+        ("POST https://discord.com/api/webhooks/41/JHM-x", "discord.com/api/webhooks/••••"),
+        ("postgresql://bot:pa55@host/db refused", "postgresql://bot:••••@host/db refused"),
+        ("slack://T1/B2/abc is wrong", "slack://•••• is wrong"),
+    ],
+)
+def test_a_secret_is_told_by_the_place_where_it_stands(said: str, kept: str) -> None:
+    assert mask_secrets(said).endswith(kept)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the token: see docs/venues.md",
+        "bitbank: the key was refused - check key, secret, passphrase",
+        "crypto-bot approve bitbank --code CODE: no approval secret is set",
+        "http://127.0.0.1:4200/api answers, key=bitbank:halt",
+    ],
+)
+def test_a_sentence_about_secrets_stays_as_it_is(said: str) -> None:
+    assert mask_secrets(said) == said
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "key:"])
+def test_a_known_secret_is_hidden_in_base64_and_hex_at_every_offset(before: str) -> None:
+    text = "planted-S3cret/Value+0f=mine"
+    Secret(text)
+    whole = (before + text + "after").encode()
+    for encoded in (base64.b64encode(whole), base64.urlsafe_b64encode(whole), whole.hex().encode()):
+        hidden = mask_secrets(f"x {encoded.decode()} y")
+        assert DOTS in hidden
+        # What is left shows nothing: at most the characters that the neighbours share.
+        assert len(hidden) <= len("x  y") + len(DOTS) + 2 * (len(before) + len("after")) + 4
+    assert DOTS in mask_secrets(whole.hex().upper())
+    assert DOTS in mask_secrets(quote(base64.b64encode(text.encode()).decode(), safe=""))
+
+
+class Extra(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request = {"headers": [KEY], "url": f"/x?{KEY}"}
+        return True
+
+
+def test_a_handler_that_comes_later_sees_no_secret_in_what_a_record_carries_besides(log_file: Path) -> None:
+    logger, sender = logging.getLogger("a.fourth.library"), Sender()
+    logger.addHandler(sender)
+    logger.addFilter(Extra())
+    logger.warning("with", extra={"url": f"https://x/?k={KEY}"})
+    logger.handle(logging.makeLogRecord({"msg": f"by hand {KEY}", "name": logger.name, "levelno": 40}))
+    logger.removeHandler(sender)
+    assert sender.seen == ["with () https://x/?k=••••", "by hand •••• () None"]
+
+
+def test_json_is_one_object_a_line_with_what_a_machine_asks_for(log_file: Path, tmp_path: Path) -> None:
+    configure_logging(settings_at(tmp_path, "logging.handlers=[file]", "logging.format=json"))
+    logging.getLogger("a").info("bitbank@live: two\nlines with %s", KEY)
+    try:
+        raise ValueError(f"bad {KEY}")
+    except ValueError:
+        logging.getLogger("b").exception("failed", extra={"exchange": "bybit"})
+    first, second = (json.loads(line) for line in log_file.read_text(encoding="utf-8").splitlines())
+    assert datetime.fromisoformat(first["time"]).utcoffset() == timedelta(0)
+    assert {key: first[key] for key in ("level", "logger", "message", "exchange")} == {
+        "level": "INFO",
+        "logger": "a",
+        "message": "bitbank@live: two\nlines with ••••",
+        "exchange": "bitbank",
+    }
+    assert second["exchange"] == "bybit"
+    assert second["exception"].endswith("ValueError: bad ••••")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("bitbank BTC/JPY: balance JPY: expected 5000000, found 4999000.5", "balance JPY: expected ••••, found ••••"),
+        ("{'free': Decimal('4990000'), \"equity\": \"12.5\"}", "{'free': Decimal('••••'), \"equity\": \"••••\"}"),
+        ("sold 0.02 BTC, profit -24.28", "sold •••• BTC, profit ••••"),
+        ('{"onhand_amount":"0.1000","asset":"btc"}', '{"onhand_amount":"••••","asset":"btc"}'),
+    ],
+)
+def test_balances_are_hidden_where_that_is_wanted(log_file: Path, tmp_path: Path, said: str, kept: str) -> None:
+    logging.getLogger("a").info(said)
+    configure_logging(settings_at(tmp_path, "logging.handlers=[file]", "logging.mask_balances=true"))
+    logging.getLogger("a").info(said)
+    shown, hidden = log_file.read_text(encoding="utf-8").splitlines()
+    assert shown.endswith(said)
+    assert hidden.endswith(kept)
+
+
+CRASH = """
+import asyncio, logging, sys, threading
+from config.loader import load_settings
+from config.secret import Secret
+from services.logs import configure_logging
+configure_logging(load_settings((), ['home=' + sys.argv[1]], {}))
+key = Secret("planted-in-a-crash-77").reveal()
+
+def fail():
+    raise RuntimeError("with " + key)
+
+class Falls:
+    def __del__(self):
+        fail()
+
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Falls()
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.call_soon(fail)
+    loop.create_task(asyncio.sleep(0)).add_done_callback(lambda _: fail())
+    await asyncio.sleep(0.05)
+asyncio.run(main())
+try:
+    fail()
+except RuntimeError as error:
+    raise KeyError(key) from error
+"""
+
+
+def test_no_crash_shows_a_secret_in_thread_loop_finalizer_or_at_the_end(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASH, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    file = (tmp_path / "logs" / "crypto-bot.log").read_text(encoding="utf-8")
+    assert done.returncode == 1
+    for text in (done.stderr, file):
+        assert "planted-in-a-crash-77" not in text
+        assert text.count("RuntimeError: with ••••") == 5  # thread, finalizer, loop twice, cause of the last
+        assert "KeyError: '••••'" in text
+
+
+def test_masking_costs_little_of_a_long_record() -> None:
+    mask = Mask()
+    for number in range(40):
+        mask.learn(f"one-of-many-secrets-{number:04}-0123456789abcdef")
+    line = "GET https://api.example.com/v5/order/realtime answered 200 with " + "'price': '9000000.5', " * 10
+    began = time.perf_counter()
+    for _ in range(200):
+        mask.hide(line)
+    assert (time.perf_counter() - began) / 200 < 0.002
