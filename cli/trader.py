@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -48,13 +48,25 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
         refuse_absent_api()
     else:
         end_with(supervisor)
-    with venues_ready(settings, (exchange,), trading=True):
+    with venues_ready(settings, (exchange,), trading=True), metrics_of(settings, f"trader-{exchange}"):
         _refuse_while_stopped(settings, exchange)
         if supervisor is not None:
             _import_while_the_api_starts()
         with prefect_api(settings.home) as api:
             checked = supervisor is not None
             return run_until_stopped(lambda stop: _trade(exchange, settings, api, stop, once=once, checked=checked))
+
+
+@contextlib.contextmanager
+def metrics_of(settings: Settings, process: str) -> Iterator[None]:
+    """Send the metrics of this process for the length of the block, and what is left at its end."""
+    from services import monitoring
+
+    monitoring.start(settings, process)
+    try:
+        yield
+    finally:
+        monitoring.stop()
 
 
 def _import_while_the_api_starts() -> None:
@@ -173,7 +185,9 @@ async def run_cycles(
     from execution.settle import settle
     from flows.trading_cycle import trading_cycle
     from tasks.events import CYCLE_DONE, tell
+    from tasks.measures import Measures
 
+    measures = Measures(here)
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
     while not stop.is_set() and not enough(done):
@@ -188,6 +202,7 @@ async def run_cycles(
             if report is not None:
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
+            measures.after_cycle(report)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here))
         if not stop.is_set() and not api_is_up(api):  # at the start, or gone in the middle

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
+from config.settings_monitoring import MonitoringSettings
 from config.strict import Strict
 from trading.money import amount
 
@@ -200,6 +201,7 @@ class Settings(Strict):
     ladder: LadderSettings
     logging: LoggingSettings
     ledger: LedgerSettings
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
@@ -217,6 +219,10 @@ class Settings(Strict):
     @property
     def ledger_url(self) -> str:
         return self.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.monitoring.file_path or self.home / "metrics" / "metrics.jsonl"
 
     @property
     def log_file(self) -> Path:

@@ -326,6 +326,12 @@ class OrderBooks:
             found = connection.execute(query.order_by(fills.c.at, fills.c.id))
             return tuple(StoredFill(each.id, _fill(each), bool(each.ours)) for each in found)
 
+    def last_fill_row(self, account: str) -> int:
+        """The row of the fill that was stored last (0: none); `fills_after` goes on from there."""
+        with self._database.reading() as connection:
+            newest = connection.execute(select(func.max(fills.c.id)).where(fills.c.account == account)).scalar_one()
+        return int(newest or 0)
+
     def newest_fill(self, account: str, symbol: str) -> Fill | None:
         """The fill of a symbol that happened last, or None."""
         query = select(fills).where(fills.c.account == account, fills.c.symbol == symbol)

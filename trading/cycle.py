@@ -32,6 +32,8 @@ class CycleReport:
     requests: int
     latency_p95_ms: float | None
     trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
+    clock_skew_seconds: float | None = None  # ours minus the venue's; None: the venue tells no time
+    budget_used: float | None = None  # share of our own requests a minute, by all processes of the account
     error: str = ""  # what ended the cycle before its time; what it had not read by then is None or zero
 
     @property
