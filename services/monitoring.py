@@ -319,11 +319,12 @@ def plan_of(settings: Settings, process: str) -> Plan:
     return Plan(made, chosen.flush_seconds)
 
 
-def alert(key: str, text: str) -> None:
-    """Tell the owner, by the channels that are configured; the log hears it in any case. Never raises."""
-    log.warning("%s", text)
+def alert(key: str, text: str, *, over: bool = False) -> None:
+    """Tell the owner by the channels that are configured, and the log. `over`: it is so no more. Never raises."""
+    if not over:
+        log.warning("%s", text)
     try:
         alerts = import_module("services.alerts")
     except ModuleNotFoundError:
         return
-    alerts.tell(alerts.Level.WARNING, key, text)
+    alerts.tell(alerts.Level.WARNING, key, text, over=over)

@@ -30,7 +30,7 @@ from trading.stages import PAPER, rungs
 from trading.watches import WATCHES, Bounds, Finding, OpenOrder, Watched, watch
 
 PROCESS = "monitoring"
-_SAMPLE_SECONDS = 1.0
+_SAMPLE_SECONDS = 0.5
 _ASK_SECONDS = 30.0
 _P95 = 0.95
 
@@ -53,7 +53,7 @@ class Look:
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """What one of our processes takes; `cpu_cores` over a second."""
+    """What one of our processes takes; `cpu_cores` over half a second."""
 
     name: str
     pid: int
@@ -158,7 +158,7 @@ def _push(settings: Settings, look: Look) -> None:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def look_at_processes() -> Machine:
-    """Memory and CPU (over a second) of every process of ours on this machine, and the machine's network bytes."""
+    """Memory and CPU (over half a second) of every process of ours on this machine, and the machine's network bytes."""
     settings = _own_settings()
     found = our_processes(settings.home, {name: settings.account(name) for name in EXCHANGES})
     before = {name: usage(process) for name, process in found.items()}
@@ -184,10 +184,9 @@ async def look_at_processes() -> Machine:
 async def tell_findings(looks: Sequence[Look], machine: Machine) -> str:
     """Leave the artifact, alert for each finding, send the metrics; returns the verdict."""
     for look in looks:
-        for finding in look.found:
-            monitoring.alert(
-                f"watch-{look.exchange}-{finding.watch}", f"{look.exchange}: {finding.watch}: {finding.detail}"
-            )
+        for finding in look.findings:
+            said = f"{look.exchange}: {finding.watch}: {finding.detail}"
+            monitoring.alert(f"watch-{look.exchange}-{finding.watch}", said, over=not finding.found)
     await acreate_markdown_artifact(
         key=PROCESS, markdown=page(looks, machine), description="the five watches, the standing and the processes"
     )
