@@ -35,8 +35,8 @@ class Traffic:
     errors: int
     latencies_ms: tuple[float, ...]  # the newest 500
     errors_by_kind: Mapping[str, int] = field(default_factory=dict)  # by class of exchanges.errors
-    bytes_sent: int = 0  # bodies alone, without headers and TLS
-    bytes_received: int = 0
+    bytes_sent: int = 0  # URLs and bodies, without headers and TLS
+    bytes_received: int = 0  # bodies
     budget_used: float | None = None  # share of our own requests a minute, by all processes; None: not to be read
 
 

@@ -266,7 +266,7 @@ class Transport(_CcxtClass):
         """Send one signed request and time it. Everything that keeps the answer from us is NoAnswer."""
         route = _current.get()
         self._sent += 1
-        self._bytes_sent += len(body or "")
+        self._bytes_sent += len(url) + len(body or "")
         started = time.perf_counter()
         try:
             answer = await super().fetch(url, method, headers, body)

@@ -56,7 +56,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("cycle", "1", "exchange result", "trading cycles: ok, unexplained or failed"),
     _counter("api_request", "1", "exchange", "requests sent to the venue"),
     _counter("api_error", "1", "exchange error_type", "requests that failed, by class of exchanges.errors"),
-    _counter("http_bytes", "By", "exchange direction", "bodies of requests (sent) and answers (received)"),
+    _counter("http_bytes", "By", "exchange direction", "URLs and bodies sent, bodies received, without headers"),
     _gauge("cycle_seconds", "s", "exchange", "market time from begin to end of the newest cycle"),
     _gauge("last_cycle_age_seconds", "s", "exchange", "time since the newest cycle"),
     _gauge("response_latency_p95_ms", "ms", "exchange", "95 % of the newest requests were answered within"),

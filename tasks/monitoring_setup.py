@@ -32,7 +32,7 @@ async def set_up_monitoring() -> SetUp:
     except (GoogleAPICallError, RetryError, GoogleAuthError) as error:
         raise ConfigurationError(
             f"Cloud Monitoring of project {chosen.project_id}: {error}; this needs credentials of Google Cloud with "
-            "the role roles/monitoring.editor (docs/monitoring-setup.md)"
+            "the role roles/monitoring.metricWriter (docs/monitoring-setup.md)"
         ) from None
     told = (
         (done.created, "created"),

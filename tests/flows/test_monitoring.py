@@ -117,7 +117,7 @@ async def test_a_set_up_that_google_refuses_says_which_role_it_needs(google: Met
     from flows.monitoring_setup import monitoring_setup
 
     google.trouble = "permission_denied"
-    with pytest.raises(ConfigurationError, match=r"roles/monitoring\.editor"):
+    with pytest.raises(ConfigurationError, match=r"roles/monitoring\.metricWriter"):
         await monitoring_setup()
 
 
