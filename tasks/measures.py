@@ -40,8 +40,8 @@ class Measures:
                 self._push("cycle", 1, result="failed")
             else:
                 self._tell_cycle(report)
-        except (LedgerUnavailable, OSError) as error:
-            log.debug("%s: metrics of a cycle are lost: %s", self._here.name, error)
+        except Exception as error:  # a defect in what is only told must not end a trader
+            log.warning("%s: metrics of a cycle are lost: %s: %s", self._here.name, type(error).__name__, error)
 
     def _push(self, name: str, value: float, **labels: str) -> None:
         push_custom_metric(name, value, {"exchange": self._here.name, **labels})

@@ -32,6 +32,7 @@ from trading.watches import WATCHES, Bounds, Finding, OpenOrder, Watched, watch
 PROCESS = "monitoring"
 _SAMPLE_SECONDS = 0.5
 _ASK_SECONDS = 30.0
+_FLUSH_SECONDS = 15.0
 _P95 = 0.95
 
 
@@ -190,8 +191,8 @@ async def tell_findings(looks: Sequence[Look], machine: Machine) -> str:
     await acreate_markdown_artifact(
         key=PROCESS, markdown=page(looks, machine), description="the five watches, the standing and the processes"
     )
-    # In a thread: the last flush may take two seconds.
-    await asyncio.to_thread(monitoring.stop)
+    # The only flush of this run, so it has the time to import and to connect; in a thread.
+    await asyncio.to_thread(monitoring.stop, _FLUSH_SECONDS)
     return verdict(looks)
 
 
