@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium postgresql demo up drill canary test soak soak-up mutants check format pins clean
+.PHONY: setup setup-dev chromium postgresql demo up drill canary dead-sinks test soak soak-up mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -41,6 +41,10 @@ drill: setup
 # Planted secrets, DEBUG logging, every fault: nothing of them may be left anywhere (docs/alerts-and-logs.md)
 canary: setup-dev
 	@$(BIN)/python scripts/canary.py
+
+# What a trader's cycle costs while every sink of metrics and every alert channel hangs (docs/monitoring-setup.md)
+dead-sinks: setup-dev
+	@$(BIN)/python -m scripts.dead_sinks
 
 # A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
 chromium:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -49,7 +49,7 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
         refuse_absent_api(settings.prefect)
     else:
         end_with(supervisor)
-    with venues_ready(settings, (exchange,), trading=True):
+    with venues_ready(settings, (exchange,), trading=True), metrics_of(settings, f"trader-{exchange}"):
         _refuse_while_stopped(settings, exchange)
         if supervisor is not None:
             _import_while_the_api_starts()
@@ -60,6 +60,18 @@ def run_trader(exchange: ExchangeName, *, once: bool, supervisor: int | None = N
                     settings, exchange, _trade(exchange, settings, api, stop, once=once, checked=checked)
                 )
             )
+
+
+@contextlib.contextmanager
+def metrics_of(settings: Settings, process: str) -> Iterator[None]:
+    """Send the metrics of this process for the length of the block, and what is left at its end."""
+    from services import monitoring
+
+    monitoring.start(settings, process)
+    try:
+        yield
+    finally:
+        monitoring.stop()
 
 
 def _import_while_the_api_starts() -> None:
@@ -163,7 +175,9 @@ async def run_cycles(
     from flows.trading_cycle import trading_cycle
     from tasks.events import CYCLE_DONE, tell
     from tasks.keys import look_after_key
+    from tasks.measures import Measures
 
+    measures = Measures(here)
     pace = pace_seconds or here.settings.execution.cycle_seconds
     done = 0
     while not stop.is_set() and not enough(done):
@@ -181,6 +195,7 @@ async def run_cycles(
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
                 tell_cycle(here, report)
+            measures.after_cycle(report)
             if done % here.settings.ladder.review_cycles == 0 and not stop.is_set():
                 await _kept_going(here, stop, api, "the review of the rung", _review(here, fallen))
         away = not api_is_up(api)  # at the start, or gone in the middle

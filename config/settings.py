@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from config.settings_alerts import AlertSettings
 from config.settings_maintenance import UpkeepSettings
+from config.settings_monitoring import MonitoringSettings
 from config.settings_prefect import PrefectSettings
 from config.settings_secrets import SecretsSettings
 from config.strict import Strict
@@ -210,6 +211,7 @@ class Settings(Strict):
     maintenance: UpkeepSettings = Field(default_factory=UpkeepSettings)
     secrets: SecretsSettings = Field(default_factory=SecretsSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
 
     def symbol(self, exchange: ExchangeName) -> str:
         """The symbol traded at an exchange: `data.symbol` at `data.exchange`, else the exchange's own."""
@@ -232,6 +234,10 @@ class Settings(Strict):
     def ledger_is_shared(self) -> bool:
         """Whether other hosts may use the same ledger: it is more than a file of this one."""
         return not self.ledger_url.startswith("sqlite")
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.monitoring.file_path or self.home / "metrics" / "metrics.jsonl"
 
     @property
     def log_file(self) -> Path:

@@ -6,7 +6,7 @@ cancel, `Exchange` adds them. Every method may raise the errors of `exchanges.er
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -44,6 +44,10 @@ class Traffic:
     requests: int
     errors: int
     latencies_ms: tuple[float, ...]  # the newest 500
+    errors_by_kind: Mapping[str, int] = field(default_factory=dict)  # by class of exchanges.errors
+    bytes_sent: int = 0  # URLs and bodies, without headers and TLS
+    bytes_received: int = 0  # bodies
+    budget_used: float | None = None  # share of our own requests a minute, by all processes; None: not to be read
 
 
 class ExchangeReader(Protocol):

@@ -30,7 +30,7 @@ import asyncio
 import json
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -193,7 +193,22 @@ class Transport(_CcxtClass):
 
     def traffic(self) -> Traffic:
         """Requests sent by this client so far and the newest latencies."""
-        return Traffic(self._sent, self._failed, tuple(self._latencies_ms))
+        return Traffic(
+            requests=self._sent,
+            errors=self._failed.total(),
+            latencies_ms=tuple(self._latencies_ms),
+            errors_by_kind=dict(self._failed),
+            bytes_sent=self._bytes_sent,
+            bytes_received=self._bytes_received,
+            budget_used=self._budget_used(),
+        )
+
+    def _budget_used(self) -> float | None:
+        budget, window = self.wiring.budget, self.wiring.per_minute
+        try:
+            return budget.used(window) / budget.allowed(window, cancelling=True)
+        except OSError:
+            return None  # a full disk: what is only shown may end no cycle
 
     async def fetch2(
         self, path: str, api: Any = "public", method: str = "GET", params: Any = None, config: Any = None
@@ -276,15 +291,17 @@ class Transport(_CcxtClass):
         route = _current.get()
         self._sent += 1
         _asked_at.set(seconds_since_boot())
+        self._bytes_sent += len(url) + len(body or "")
         started = time.perf_counter()
         try:
             answer = await super().fetch(url, method, headers, body)
-        except VenueError:
-            self._failed += 1
+        except VenueError as error:
+            self._failed[type(error).__name__] += 1
             raise
         except Exception as error:
-            self._failed += 1
-            raise self._unheard(route, error) from error
+            unheard = self._unheard(route, error)
+            self._failed[type(unheard).__name__] += 1
+            raise unheard from error
         finally:
             self._latencies_ms.append((time.perf_counter() - started) * 1000)
         return answer
@@ -327,6 +344,7 @@ class Transport(_CcxtClass):
         """ccxt's hook for every answer: raise what the answer means, by our tables and not by ccxt's."""
         told = {str(name).lower(): str(value) for name, value in dict(headers or {}).items()}
         self._note_date(told)
+        self._bytes_received += len(body or "")
         error = self.judge(_current.get(), int(http_code), body, decoded)
         if isinstance(error, RateLimitExceeded):
             wish = self.asked_to_wait(error, int(http_code), told, body)
@@ -385,7 +403,9 @@ class Transport(_CcxtClass):
         """Called once by `connect`."""
         self.wiring = wiring
         self._sent = 0
-        self._failed = 0
+        self._failed: Counter[str] = Counter()
+        self._bytes_sent = 0
+        self._bytes_received = 0
         self._latencies_ms: deque[float] = deque(maxlen=500)
         self._dates: deque[DateHeard] = deque(maxlen=_DATES)
 

@@ -88,6 +88,12 @@ class OrderHistory:
             found = oldest_first(connection.execute(query))
             return tuple(StoredFill(each.id, fill_from(each), bool(each.ours)) for each in found)
 
+    def last_fill_row(self, account: str) -> int:
+        """The row of the fill that was stored last (0: none); `fills_after` goes on from there."""
+        with self._database.reading() as connection:
+            newest = connection.execute(select(func.max(fills.c.id)).where(fills.c.account == account)).scalar_one()
+        return int(newest or 0)
+
     def newest_fills(self, account: str, symbol: str | None = None, *, limit: int) -> tuple[Fill, ...]:
         """The fills of an account, or of its symbol, that happened last, newest first."""
         query = select(fills).where(fills.c.account == account).order_by(*(each.desc() for each in _OLDEST_FIRST))

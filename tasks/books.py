@@ -73,6 +73,8 @@ async def close_books(
         latency_p95_ms=percentile(traffic.latencies_ms, _P95),
         trading_state=decision.trading_state,
         venue_halt=market.status.state if is_halted(market.status) else "",
+        clock_skew_seconds=market.clock_skew_seconds,
+        budget_used=traffic.budget_used,
     )
     ledger.record_cycle(record_of(report, flow_run.get_id()))
     return report

@@ -33,6 +33,8 @@ class CycleReport:
     latency_p95_ms: float | None
     trading_state: str = ""  # active, reduce_only or halted, and why; "" where it was not judged
     venue_halt: str = ""  # why the venue has stopped trading; "" while it trades, and in a maintenance
+    clock_skew_seconds: float | None = None  # ours minus the venue's; None: the venue tells no time
+    budget_used: float | None = None  # share of our own requests a minute, by all processes of the account
     error: str = ""  # what ended the cycle before its time; what it had not read by then is None or zero
 
     @property

@@ -280,3 +280,27 @@ def test_what_is_shown_says_where_each_value_comes_from_and_loads_again(tmp_path
     again = load_settings([file(tmp_path, shown, "again.yml")], (), {})
     assert again.execution.timeout == 7
     assert again.ladder == load_settings((), (), {}).ladder
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["monitoring.flush_seconds=9"], "monitoring.flush_seconds"),
+        (["monitoring.sinks=[cloud_monitoring]"], "needs monitoring.project_id"),
+        (["monitoring.sinks=[statsd]"], "monitoring.sinks"),
+        (["monitoring.project_id=My Project"], "monitoring.project_id"),
+        (["monitoring.target=monitoring.googleapis.com:443"], "must be a loopback address"),
+        (["monitoring.target=10.0.0.1:50051"], "must be a loopback address"),
+        (["monitoring.target=127.0.0.1"], "must be a loopback address"),
+        (["monitoring.watches.error_rate=5"], "monitoring.watches.error_rate"),
+    ],
+)
+def test_what_monitoring_cannot_do_is_refused(words: list[str], said: str) -> None:
+    assert said in refusal(*words)
+
+
+def test_metrics_lie_under_home_unless_told_otherwise() -> None:
+    assert load_settings(environ={"CRYPTO_BOT_HOME": "/srv/bot"}).metrics_file == Path("/srv/bot/metrics/metrics.jsonl")
+    words = ["monitoring.file_path=/mnt/metrics.jsonl", "monitoring.target=127.0.0.1:50051"]
+    settings = load_settings(overrides=words, environ={})
+    assert settings.metrics_file == Path("/mnt/metrics.jsonl") and settings.monitoring.target == "127.0.0.1:50051"

@@ -375,6 +375,33 @@ async def test_traffic_counts_requests_failures_and_times(venue: Venue, tmp_path
     assert all(each > 0 for each in traffic.latencies_ms)
 
 
+async def test_traffic_tells_failures_by_kind_bytes_and_the_share_of_the_budget(
+    venue: Venue, tmp_path: Path, clock: StillClock
+) -> None:
+    venue.answers = {path_of(TIME): OK, path_of(PLACE): Said(200, ""), path_of(BALANCES): {**OK, "retCode": 10003}}
+    bybit = client(venue, tmp_path, clock)
+    await bybit.call(TIME)
+    for route, kind in ((PLACE, NoAnswer), (BALANCES, AuthenticationError)):
+        with pytest.raises(kind):
+            await bybit.call(route, {"symbol": "BTCUSDT"})
+    traffic = bybit.traffic()
+    assert traffic.errors_by_kind == {"NoAnswer": 1, "AuthenticationError": 1} and traffic.errors == 2
+    assert traffic.bytes_sent > 3 * len(venue.url) + len('{"symbol":"BTCUSDT"}')
+    assert traffic.bytes_received > 2 * len('{"retCode":0}')
+    allowed = bybit.wiring.budget.allowed(bybit.wiring.per_minute, cancelling=True)
+    assert traffic.budget_used == 3 / allowed
+    await bybit.close()
+
+
+async def test_a_budget_that_cannot_be_read_ends_no_cycle(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
+    bybit = client(venue, tmp_path, clock)
+    (tmp_path / "in the way").touch()
+    bybit.wiring.budget._lock_path = tmp_path / "in the way" / "lock"
+    bybit.wiring.budget._path = tmp_path / "in the way" / "requests"
+    assert bybit.traffic().budget_used is None
+    await bybit.close()
+
+
 async def test_closing_takes_no_pause(venue: Venue, tmp_path: Path, clock: StillClock) -> None:
     venue.answers[path_of(TIME)] = OK
     bybit = client(venue, tmp_path, clock)
