@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium demo up drill test soak soak-up mutants check format pins clean
+.PHONY: setup setup-dev chromium demo up up-drill drill test soak soak-up mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -37,6 +37,10 @@ up: setup
 # The emergency stop against the bare sequence of a venue's own requests (docs/emergency-stop.md)
 drill: setup
 	@$(BIN)/python scripts/stop_drill.py
+
+# Cold start, kill -9 of each part while orders rest, Ctrl+C: what each takes (docs/prefect-ui.md)
+up-drill: setup
+	@$(BIN)/python scripts/up_drill.py
 
 # A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
 chromium:

@@ -23,7 +23,7 @@ _SWITCHES = (
     "--disable-sync",
 )
 _MILLISECONDS = 60_000  # the machine may be shared
-_WIDTH, _HEIGHT, _SIDEBAR = 1280, 860, 256
+_WIDTH, _HEIGHT, _SIDEBAR = 1280, 1080, 256
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ class Browser:
         self._password = password
         self._pictures = pictures
 
-    def picture(self, name: str, *, height: int = _HEIGHT, whole: bool = False) -> None:
+    def picture(self, name: str, *, height: int = 860, whole: bool = False) -> None:
         """Keep what is on the screen, where pictures are kept: `whole`, or without the menu and down to `height`."""
         if self._pictures is None:
             return
@@ -89,12 +89,14 @@ class Browser:
         self.page.get_by_role("button", name="Submit").click()
         self.page.get_by_role("tab", name="Runs").wait_for()  # of the deployment: the form has been taken
 
-    def artifact(self, key: str, holds: str) -> str:
-        """Open the newest artifact of a key as soon as it holds a text; returns what it was made from."""
+    def artifact(self, key: str, holds: str, *, run: str = "") -> str:
+        """Open the newest artifact of a key (that `run` has left) as soon as it holds a text; returns what it was made
+        from.
+        """
+        wanted = {"key": {"any_": [key]}, **({"flow_run_id": {"any_": [run]}} if run else {})}
 
         def newest() -> Any:
-            asked = {"sort": "CREATED_DESC", "limit": 1, "artifacts": {"key": {"any_": [key]}}}
-            found = self._ask("artifacts/filter", asked)
+            found = self._ask("artifacts/filter", {"sort": "CREATED_DESC", "limit": 1, "artifacts": wanted})
             return found[0] if found and holds in f"{found[0]['description']}\n{found[0]['data']}" else None
 
         found = until(newest, f"an artifact {key} with {holds!r}", 150)
@@ -103,18 +105,20 @@ class Browser:
         return str(found["data"])
 
     def shows(self, text: str) -> None:
-        """Wait until a text can be seen."""
-        self.page.get_by_text(text).filter(visible=True).first.wait_for()
+        """Wait until a text is there, and bring it onto the screen."""
+        found = self.page.get_by_text(text).filter(visible=True).first
+        found.wait_for()
+        found.scroll_into_view_if_needed()
 
-    def run_of(self, name: str, state: str) -> str:
-        """The id of the newest run of a name, as soon as it is in a state."""
+    def run_of(self, deployment: str, state: str) -> str:
+        """The id of the newest run of a deployment, as soon as it is in a state."""
+        asked = {"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "deployments": {"name": {"any_": [deployment]}}}
 
         def newest() -> Any:
-            asked = {"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "flow_runs": {"name": {"any_": [name]}}}
             found = self._ask("flow_runs/filter", asked)
             return found[0]["id"] if found and found[0]["state_name"] == state else None
 
-        return str(until(newest, f"{name} {state}", 150))
+        return str(until(newest, f"{deployment} {state}", 150))
 
     def resume(self, run: str, *, picture: str = "", **typed: str) -> None:
         """Answer the form of a suspended run, from its page's menu."""

@@ -33,7 +33,7 @@ ENVIRONMENT = {
     "CRYPTO_BOT__LADDER__SIMULATED_APPROVES_ITSELF": "false",
     "CRYPTO_BOT__LADDER__PAPER__MIN_CYCLES": "1",
     "CRYPTO_BOT__LADDER__PAPER__MIN_SECONDS": "1",
-    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "10",
+    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "15",
     **{f"CRYPTO_BOT__EXCHANGES__{name.upper()}__REQUESTS_PER_MINUTE": "600" for name in EXCHANGES},
 }
 
@@ -107,25 +107,25 @@ def _asks_for_a_check(browser: Browser) -> None:
 def _answers_with_a_wrong_code(browser: Browser) -> None:
     shown = browser.artifact("approval-bybit", "bybit BTC/USDT: paper → minimal waits for a person")
     browser.shows("of 1 cycles")
-    browser.picture("approval-evidence")
+    browser.picture("approval-evidence", height=1080)
     digest = _digest(shown)
-    run = browser.run_of("promote_stage bybit", "Suspended")
+    run = browser.run_of("promote-stage", "Suspended")
     wrong = {"code": approval_code("another secret, as long", digest), "phrase": "bybit BTC/USDT minimal"}
     browser.resume(run, name="Aoki", reason="quiet days, books agree", **wrong)
 
 
 def _is_refused(browser: Browser) -> None:
-    run = browser.run_of("promote_stage bybit", "Failed")
-    browser.page.goto(f"{browser.base}/v2/runs/flow-run/{run}")
+    run = browser.run_of("promote-stage", "Failed")
+    browser.page.goto(f"{browser.base}/v2/runs/flow-run/{run}?tab=Details")
     browser.shows("Not approved: the code is not the one for this proposal")
-    browser.picture("approval-refused-run")
+    browser.picture("approval-refused-run", height=1080)
     browser.artifact("approval-bybit", "paper → minimal NOT approved")
     browser.picture("approval-refused", height=480)
 
 
 def _approves(browser: Browser) -> None:
     digest = _digest(browser.artifact("approval-bybit", "waits for a person"))
-    run = browser.run_of("promote_stage bybit", "Suspended")
+    run = browser.run_of("promote-stage", "Suspended")
     browser.resume(
         run,
         name="Aoki",
@@ -137,7 +137,7 @@ def _approves(browser: Browser) -> None:
     browser.artifact("approval-bybit", "bybit BTC/USDT: paper → minimal approved")
     browser.shows("By Aoki")
     browser.picture("approval-done", height=480)
-    assert browser.run_of("promote_stage bybit", "Completed") == run
+    assert browser.run_of("promote-stage", "Completed") == run
 
 
 def _goes_up(browser: Browser, ledger: Ledger) -> None:
@@ -145,14 +145,16 @@ def _goes_up(browser: Browser, ledger: Ledger) -> None:
     approval = ledger.newest_approval("bybit", "BTC/USDT")
     assert approval is not None and (approval.by, approval.to) == ("Aoki", "minimal")
     assert ledger.verify_chain() is None
-    browser.artifact("ladder-bybit", "paper → **minimal**")
+    browser.artifact("ladder-bybit", "bybit BTC/USDT: paper → minimal")
     browser.picture("ladder-report", height=480)
     record = ledger.rung("bybit", "BTC/USDT")
     assert record is not None and (record.rung, record.approved_by) == ("minimal", "Aoki")
 
 
 def _reads_the_check(browser: Browser) -> None:
-    browser.artifact("compatibility-bybit", "compatibility at bybit: passed")
+    run = browser.run_of("compatibility", "Completed")  # the trader has taken the same check before
+    browser.artifact("compatibility-bybit", "compatibility at bybit: passed", run=run)
+    browser.shows("Rung in force: paper")
     browser.picture("compatibility-report", height=480)
 
 
