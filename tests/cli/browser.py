@@ -105,10 +105,8 @@ class Browser:
         return str(found["data"])
 
     def shows(self, text: str) -> None:
-        """Wait until a text is there, and bring it onto the screen."""
-        found = self.page.get_by_text(text).filter(visible=True).first
-        found.wait_for()
-        found.scroll_into_view_if_needed()
+        """Wait until a text can be seen."""
+        self.page.get_by_text(text).filter(visible=True).first.wait_for()
 
     def run_of(self, deployment: str, state: str) -> str:
         """The id of the newest run of a deployment, as soon as it is in a state."""
