@@ -7,7 +7,8 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium postgresql demo up drill canary dead-sinks test soak soak-up mutants check format pins clean
+.PHONY: setup setup-dev chromium postgresql demo up up-drill drill canary dead-sinks test soak soak-up mutants check \
+	format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -45,6 +46,10 @@ canary: setup-dev
 # What a trader's cycle costs while every sink of metrics and every alert channel hangs (docs/monitoring-setup.md)
 dead-sinks: setup-dev
 	@$(BIN)/python -m scripts.dead_sinks
+
+# Cold start, kill -9 of each part while orders rest, Ctrl+C: what each takes (docs/prefect-ui.md)
+up-drill: setup
+	@$(BIN)/python scripts/up_drill.py
 
 # A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
 chromium:

@@ -113,7 +113,9 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
             say(f"  {sentence}")
         if not phrase or not code:
             say(f"proposal {proposal.number}, digest {proposal.digest}")
-            say(f'to approve: --phrase "{proposal.phrase}" --code CODE, where CODE is the beginning (10 characters) of')
+            say(f'to approve: --phrase "{proposal.phrase}" --code CODE, where CODE comes from your secret:')
+            say(f"  crypto-bot approval-code {proposal.digest}")
+            say("or, without crypto-bot, the first 10 characters of the hash from")
             say(f'  printf %s {proposal.digest} | openssl dgst -sha256 -hmac "${APPROVAL_SECRET}"')
             return 1
         secret = approval_secret(place.settings)

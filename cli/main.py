@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli.alerting import alerts_app
+from cli.approval_code import print_approval_code
 from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
 from config.settings import EXCHANGES, ExchangeName
@@ -221,6 +222,9 @@ def approve(
     from cli.ladder import run_approve
 
     raise typer.Exit(run_approve(_exchanges([exchange])[0], by=by, reason=reason, phrase=phrase, code=code))
+
+
+app.command("approval-code")(print_approval_code)
 
 
 @app.command()

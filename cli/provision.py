@@ -156,6 +156,9 @@ def _automations(settings: Settings, stop_id: Any, placing_ids: Sequence[Any]) -
                     match=match,
                     after={CYCLE_DONE},
                     expect={CYCLE_DONE, TRADER_ENDED},
+                    # Without it Prefect waits for the next cycle from the start on, also where none has been: an
+                    # exchange that does not trade here would be stopped.
+                    for_each={"prefect.resource.id"},
                     posture=Posture.Proactive,
                     threshold=1,
                     within=silent_for,

@@ -14,7 +14,11 @@ from trading.checks import CheckFailed, StageReport
 @flow(name="compatibility", flow_run_name="compatibility {exchange}", retries=0, persist_result=False)
 @unless_stale
 async def compatibility(exchange: ExchangeName) -> StageReport:
-    """Check library, instrument and market data of one exchange. Raises CheckFailed when any check fails."""
+    """Check library, instrument and market data of one exchange. Raises CheckFailed when any check fails.
+
+    Args:
+        exchange: The exchange whose library, instrument and market data are checked.
+    """
     async with reading(exchange) as here:
         started_at = here.clock.now()
         progress = Progress("compatibility", exchange, steps=4)

@@ -19,7 +19,13 @@ async def emergency_stop(
     close_positions: bool = False,
     reason: str = "emergency stop from Prefect",
 ) -> None:
-    """Stop one exchange or all: no new orders, everything cancelled, proved by reading. Raises SomethingLeft."""
+    """Stop one exchange or all: no new orders, everything cancelled, proved by reading. Raises SomethingLeft.
+
+    Args:
+        exchange: The exchange, or all.
+        close_positions: Also close perpetual positions at the market.
+        reason: Written with the kill switch, and shown wherever it is told.
+    """
     stop = await stop_trading(EXCHANGES if exchange == "all" else (exchange,), reason, close_positions)
     await publish_stop(stop)
     refuse_unclean(stop)

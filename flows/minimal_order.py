@@ -14,7 +14,11 @@ from trading.checks import CheckFailed, StageReport
 @flow(name="minimal_order", flow_run_name="minimal_order {exchange}", retries=0, persist_result=False)
 @unless_stale
 async def minimal_order(exchange: ExchangeName) -> StageReport:
-    """Place and cancel the smallest order at one exchange. Raises CheckFailed when any check fails."""
+    """Place and cancel the smallest order at one exchange. Raises CheckFailed when any check fails.
+
+    Args:
+        exchange: The exchange that gets the smallest order. Its trader must not be running.
+    """
     async with trading(exchange) as here:
         started_at = here.clock.now()
         progress = Progress("minimal_order", exchange, steps=2)

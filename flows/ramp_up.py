@@ -12,7 +12,11 @@ from tasks.staleness import unless_stale
 @flow(name="ramp_up", flow_run_name="ramp_up {exchange}", retries=0, persist_result=False)
 @unless_stale
 async def ramp_up(exchange: ExchangeName) -> RungReview:
-    """Review the ladder of one exchange: paper, minimal, then 25, 50 and 100 % of the target size."""
+    """Review the ladder of one exchange: paper, minimal, then 25, 50 and 100 % of the target size.
+
+    Args:
+        exchange: The exchange whose rung is judged. Its trader must not be running: it does this by itself.
+    """
     async with trading(exchange):
         review = await review_rung(exchange)
     if review.verdict != "hold":

@@ -15,7 +15,11 @@ from trading.checks import CheckFailed, StageReport
 @flow(name="read_only", flow_run_name="read_only {exchange}", retries=0, persist_result=False)
 @unless_stale
 async def read_only(exchange: ExchangeName) -> StageReport:
-    """Check key, account and market data of one exchange. Raises CheckFailed when any check fails."""
+    """Check key, account and market data of one exchange. Raises CheckFailed when any check fails.
+
+    Args:
+        exchange: The exchange whose key, account and market data are checked.
+    """
     async with reading(exchange) as here:
         started_at = here.clock.now()
         progress = Progress("read_only", exchange, steps=4)

@@ -23,7 +23,12 @@ def _run_name() -> str:
 @flow(name="trading_cycle", flow_run_name=_run_name, retries=0, persist_result=False)
 @unless_stale
 async def trading_cycle(exchange: ExchangeName, cycle_id: str = "") -> CycleReport:
-    """Run one cycle at one exchange; `cycle_id` (default: the current minute) makes its order's id repeatable."""
+    """Run one cycle at one exchange.
+
+    Args:
+        exchange: The exchange. Its trader must not be running.
+        cycle_id: Makes the id of its order repeatable; empty: the current minute.
+    """
     async with trading(exchange) as session:
         started_at = session.clock.now()
         cycle_id = cycle_id or f"{started_at:%Y-%m-%dT%H:%M}Z"

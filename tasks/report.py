@@ -62,9 +62,9 @@ async def publish_review(review: RungReview) -> None:
     await acreate_markdown_artifact(
         key=artifact_key("ladder", review.exchange),
         markdown=(
-            f"# {review.exchange} {review.symbol}: {review.verdict}\n\n"
-            f"{review.before or 'no rung'} → **{review.after or 'no rung'}**, up to {plain(review.max_quantity)} "
-            f"per order and position, {review.reviewed_at:%Y-%m-%d %H:%M:%S} UTC (market time).\n{reasons}"
+            f"# {review.exchange} {review.symbol}: {review.before or 'no rung'} → {review.after or 'no rung'}\n\n"
+            f"**{review.verdict}**: up to {plain(review.max_quantity)} {review.symbol.partition('/')[0]} per order and "
+            f"position, {review.reviewed_at:%Y-%m-%d %H:%M:%S} UTC (market time).\n{reasons}"
         ),
         description=f"ladder at {review.exchange}",
     )

@@ -34,7 +34,7 @@ class Command:
             capture_output=True,
             text=True,
             timeout=more.pop("patience", PATIENCE),
-            stdin=subprocess.DEVNULL,
+            input=more.pop("stdin", ""),
             check=False,
         )
 

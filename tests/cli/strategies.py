@@ -8,5 +8,5 @@ from trading.sizing import Target
 
 
 def restless(candles: pandas.DataFrame, position: Decimal) -> Target:
-    """Everything when nothing is held, nothing when anything is."""
-    return Target(Decimal(0) if position > 0 else Decimal(1), f"{len(candles)} candles")
+    """Everything when little is held, nothing when much is; a fee in base leaves dust that cannot be sold."""
+    return Target(Decimal(0) if position > Decimal("0.5") else Decimal(1), f"{len(candles)} candles")

@@ -97,3 +97,13 @@ def test_a_person_takes_a_rung_down(climbed: Command) -> None:
     assert up.returncode == 2 and "is on paper; write one of" in up.stderr
     nobody = climbed.run("demote", "bitbank", "--by", " ", "--reason", "x")
     assert nobody.returncode == 2 and "must not be empty" in nobody.stderr
+
+
+def test_the_code_of_a_proposal_comes_from_its_digest_and_a_secret_that_is_not_shown(command: Command) -> None:
+    digest = "0a" * 32
+    told = command.run("approval-code", digest, stdin=f"{SECRET}\n")
+    assert told.returncode == 0 and told.stdout == f"{approval_code(SECRET, digest)}\n", told.stderr
+    short = command.run("approval-code", digest, stdin="short\n")
+    assert short.returncode == 2 and "at least 16 characters" in short.stderr and short.stdout == ""
+    wrong = command.run("approval-code", "bybit", stdin=f"{SECRET}\n")
+    assert wrong.returncode == 2 and "64 hex characters" in wrong.stderr

@@ -11,10 +11,18 @@ import pytest
 
 from cli.prefect_auth import password_file
 from cli.prefect_server import api_is_up, free_port
+from config.settings import EXCHANGES
 from services.simulated import find_venue, simulated_venues
 from tests.cli.accounts import certify
 from tests.cli.command import Command, processes_of, resting, until
 from tests.cli.test_trade import RESTING
+
+# A cycle each quarter of a minute: every step below waits for one.
+QUICK = (
+    *RESTING,
+    "--set=execution.cycle_seconds=15",
+    *(f"--set=exchanges.{name}.requests_per_minute=600" for name in EXCHANGES),
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,9 +45,9 @@ def child(parent: int, words: str) -> int | None:
 
 def test_what_is_killed_starts_again_and_the_end_leaves_no_order(command: Command) -> None:
     with simulated_venues(command.home, {"bybit": ()}):  # to read its rules from; `up` starts one of its own
-        certify(command.home, "bybit", *RESTING)
+        certify(command.home, "bybit", *QUICK)
     port = free_port()
-    up = command.start("up", "--port", str(port), "--exchange", "bybit", *RESTING)
+    up = command.start("up", "--port", str(port), "--exchange", "bybit", *QUICK)
     api = f"http://127.0.0.1:{port}/api"
 
     def alive() -> bool:

@@ -1,5 +1,6 @@
 """A person's approval in Prefect: suspended with the evidence, answered in a form, judged and kept by us."""
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,34 @@ async def test_a_wrong_code_approves_nothing_and_is_written_down(on_paper: None,
     assert approval() is None
     with contextlib.closing(Ledger(load_settings().ledger_url)) as ledger:
         assert ledger.refusals(proposal) == 1
+
+
+async def test_a_wrong_phrase_approves_nothing(on_paper: None, home: Path) -> None:
+    run = await asked()
+    proposal = proposed()
+    code = approval_code(SECRET, proposal.digest)
+    await resume(run.id, name="Aoki", reason="quiet days", phrase="bitbank BTC/JPY ramp_100", code=code)
+    ended = await carried_on(run.id)
+    assert ended.state.is_failed() and f"must be typed as: {proposal.phrase}" in ended.state.message
+    assert approval() is None
+
+
+async def test_nobody_answers_in_time_and_nothing_is_approved(on_paper: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYPTO_BOT__LADDER__APPROVAL_HOURS", "0.0003")  # a second
+    run = await asked()
+    proposal = proposed()
+    async with get_client() as client:
+        for _ in range(300):
+            run = await client.read_flow_run(run.id)
+            if not run.state.is_paused():
+                break
+            await asyncio.sleep(0.1)
+    assert run.state.is_failed(), run.state
+    late = await resume(
+        run.id, name="Aoki", reason="late", phrase=proposal.phrase, code=approval_code(SECRET, proposal.digest)
+    )
+    assert late.status.value == "ABORT"
+    assert approval() is None
 
 
 async def test_a_form_without_a_name_is_not_taken(on_paper: None, home: Path) -> None:
