@@ -23,6 +23,7 @@ from typing import Any
 
 from cli.prefect_auth import known_password, password_environment
 from config.errors import ConfigurationError
+from config.guide import API_AWAY
 
 # Where a running server leaves its address for other commands.
 _NOTE = "api-address"
@@ -95,7 +96,8 @@ class PrefectServer:
         deadline = time.monotonic() + seconds
         while not api_is_up(self.api):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ConfigurationError(f"Prefect's server did not start; its last words are in {self.log}")
+                said = f"Prefect's server did not start; its last words are in {self.log}"
+                raise ConfigurationError(said, section=API_AWAY)
             time.sleep(0.1)
 
 
@@ -138,7 +140,8 @@ def refuse_absent_api() -> None:
     """Raise ConfigurationError when PREFECT_API_URL is set and does not answer."""
     named = os.environ.get("PREFECT_API_URL")
     if named and not api_is_up(named):
-        raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
+        said = f"PREFECT_API_URL {named} does not answer: start that server or unset it"
+        raise ConfigurationError(said, section=API_AWAY)
 
 
 @contextlib.contextmanager

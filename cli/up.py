@@ -24,6 +24,7 @@ from cli.provision import POOL
 from cli.supervisor import Child, Process, Supervisor, end_all, end_in_order, wait_or_kill
 from cli.venues import venues_ready
 from config.errors import ConfigurationError
+from config.guide import EMERGENCY, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.latch import kill_switch
@@ -59,7 +60,7 @@ def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             clean = _Operation(settings, tuple(exchanges), server, stopped, began).run()
-    say("all is down" if clean else "[red]an account is not proved empty: crypto-bot stop[/]")
+    say("all is down" if clean else f"[red]an account is not proved empty: crypto-bot stop[/]{see(EMERGENCY)}")
     return 0 if clean else 1
 
 

@@ -273,16 +273,22 @@ def sentences(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[st
     needed = thresholds.paper if rung == PAPER else thresholds.minimal if rung == RUNGS[-1] else thresholds.ramp
     latency, paid = evidence.latency_p95_ms, evidence.slippage
     return (
-        f"{evidence.seconds / 3600:.1f} of {needed.min_seconds / 3600:.1f} hours",
+        _lasting(evidence.seconds, needed.min_seconds),
         f"{evidence.cycles} of {needed.min_cycles} cycles",
         f"{evidence.fills} of {needed.min_fills} fills",
         f"{evidence.failed_cycles} cycles failed, at most {needed.max_error_rate:%} may",
-        f"p95 latency {'not known' if latency is None else f'{latency:g} ms'}, at most {needed.max_latency_p95_ms} ms",
+        f"p95 latency {'not known' if latency is None else f'{latency:g} ms'}, at most {needed.max_latency_p95_ms or 0:g} ms",
         f"slippage {'no fill' if paid is None else f'{paid:.3%}'}, at most {needed.max_slippage or ZERO:.3%}",
         f"drawdown {evidence.drawdown:.2%}, at most {needed.max_drawdown or ZERO:.2%}",
         f"{evidence.warnings} warnings, at most {needed.max_warnings}",
         f"{evidence.unresolved} orders of unknown outcome, {evidence.discrepancies} differences in the books",
     )
+
+
+def _lasting(seconds: float, needed: float) -> str:
+    if needed < 3600:
+        return f"{seconds:.0f} of {needed:.0f} seconds"
+    return f"{seconds / 3600:.1f} of {needed / 3600:.1f} hours"
 
 
 def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) -> RungRecord:
