@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium demo up drill test soak soak-up mutants check format pins clean
+.PHONY: setup setup-dev chromium demo up drill guide test soak soak-up mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -37,6 +37,10 @@ up: setup
 # The emergency stop against the bare sequence of a venue's own requests (docs/emergency-stop.md)
 drill: setup
 	@$(BIN)/python scripts/stop_drill.py
+
+# Both operations guides, typed command by command from fresh clones; about twelve minutes.
+guide: setup-dev
+	@$(BIN)/python -m tests.guide
 
 # A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
 chromium:
