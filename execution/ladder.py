@@ -271,13 +271,13 @@ def sentences(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[st
     if rung in CHECKS:
         return (f"{rung}: a check",)
     needed = thresholds.paper if rung == PAPER else thresholds.minimal if rung == RUNGS[-1] else thresholds.ramp
-    latency, paid = evidence.latency_p95_ms, evidence.slippage
+    latency, paid, most = evidence.latency_p95_ms, evidence.slippage, needed.max_latency_p95_ms or 0
     return (
         _lasting(evidence.seconds, needed.min_seconds),
         f"{evidence.cycles} of {needed.min_cycles} cycles",
         f"{evidence.fills} of {needed.min_fills} fills",
         f"{evidence.failed_cycles} cycles failed, at most {needed.max_error_rate:%} may",
-        f"p95 latency {'not known' if latency is None else f'{latency:g} ms'}, at most {needed.max_latency_p95_ms or 0:g} ms",
+        f"p95 latency {'not known' if latency is None else f'{latency:g} ms'}, at most {most:g} ms",
         f"slippage {'no fill' if paid is None else f'{paid:.3%}'}, at most {needed.max_slippage or ZERO:.3%}",
         f"drawdown {evidence.drawdown:.2%}, at most {needed.max_drawdown or ZERO:.2%}",
         f"{evidence.warnings} warnings, at most {needed.max_warnings}",

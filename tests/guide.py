@@ -1,10 +1,10 @@
 """The operations guides as a program: their commands, typed one after the other as a reader would, at three terminals.
 
-    make guide      # both guides from a fresh clone, at their own pace, about ten minutes; tests/test_guide.py is quicker
+    make guide      # both guides from fresh clones, at their own pace; tests/test_guide.py is quicker
 
 What the pages promise about their blocks: a line with `$` is typed; the lines below it are what is answered, in this
-order, with other numbers, and anything at `...`. `# terminal N` says where; `# real venue` and `# other machine` are not
-run. `^C` is pressed at the terminal. A command that looks is repeated until it shows what the guide shows.
+order, with other numbers, and anything at `...`. `# terminal N` says where; `# real venue` and `# other machine` are
+not run. `^C` is pressed at the terminal. A command that looks is repeated until it shows what the guide shows.
 """
 
 import argparse
@@ -181,7 +181,7 @@ class Walk:
                         self._step(step)
                         ran += 1
         finally:
-            for terminal in self.terminals.values():
+            for terminal in reversed(self.terminals.values()):  # the trader before its venue
                 if terminal.process is not None:
                     terminal.interrupt()
         return ran
@@ -260,7 +260,7 @@ def _shape(line: str) -> str:
     """A line without what differs from one run to the next: numbers, hex, the frames and padding of tables."""
     line = re.sub(r"[┃│┏┓┗┛┡┩╇┳┻└┘┴━─╈]", " ", line)
     line = re.sub(r"\b[0-9a-f]{10,}\b", "H", line)
-    line = re.sub(r"[-+]?\d[\d,:.]*\d|\d", "N", line)
+    line = re.sub(r"(?<![\w])[-+]?\d(?:[\d,:.]*\d)?", "N", line)  # not that of ramp_25
     return " ".join(line.split())
 
 
