@@ -250,7 +250,8 @@ def not_shown(shown: Sequence[str], said: str) -> str | None:
     for line in shown:
         if line == "...":
             continue
-        wanted = re.compile(re.escape(_shape(line)).replace(re.escape("..."), ".*"))
+        anything = re.escape(_shape(line)).replace(re.escape(" ..."), ".*").replace(re.escape("..."), ".*")
+        wanted = re.compile(anything)
         if not any(wanted.fullmatch(each) for each in lines):
             return line
     return None
@@ -260,7 +261,7 @@ def _shape(line: str) -> str:
     """A line without what differs from one run to the next: numbers, hex, the frames and padding of tables."""
     line = re.sub(r"[┃│┏┓┗┛┡┩╇┳┻└┘┴━─╈]", " ", line)
     line = re.sub(r"\b[0-9a-f]{10,}\b", "H", line)
-    line = re.sub(r"(?<![\w])[-+]?\d(?:[\d,:.]*\d)?", "N", line)  # not that of ramp_25
+    line = re.sub(r"(?<![a-z_])[-+]?\d(?:[\d,:.]*\d)?", "N", line)  # not that of ramp_25
     return " ".join(line.split())
 
 
