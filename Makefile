@@ -7,8 +7,8 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium postgresql demo up up-drill drill canary dead-sinks test soak soak-up mutants check \
-	format pins clean
+.PHONY: setup setup-dev chromium postgresql demo up up-drill drill guide canary dead-sinks test soak soak-up \
+	mutants check format pins clean
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -50,6 +50,10 @@ dead-sinks: setup-dev
 # Cold start, kill -9 of each part while orders rest, Ctrl+C: what each takes (docs/prefect-ui.md)
 up-drill: setup
 	@$(BIN)/python scripts/up_drill.py
+
+# Both operations guides, typed command by command from fresh clones; about twelve minutes.
+guide: setup-dev
+	@$(BIN)/python -m tests.guide
 
 # A browser for the test of Prefect's UI (Debian); without it that test is skipped and says so.
 chromium:

@@ -17,13 +17,13 @@ def run_adjust(exchange: ExchangeName, asset: str, change: str, *, by: str, reas
     Raises ConfigurationError for what cannot be meant, LedgerConflict for an account that was never read.
     """
     if not by.strip() or not reason.strip():
-        raise ConfigurationError("adjust: --by and --reason must not be empty")
+        raise ConfigurationError("adjust: --by and --reason must not be empty", section="books")
     try:
         signed = amount(change)
     except NotMoney as error:
-        raise ConfigurationError(f"adjust: {error}; write e.g. 100000 or -0.05") from None
+        raise ConfigurationError(f"adjust: {error}; write e.g. 100000 or -0.05", section="books") from None
     if signed == 0:
-        raise ConfigurationError("adjust: a change of 0 explains nothing")
+        raise ConfigurationError("adjust: a change of 0 explains nothing", section="books")
     apart, colon, currency = asset.rpartition(":")  # bitFlyer's CFD collateral is collateral:JPY
     named = f"{apart.lower()}{colon}{currency.upper()}"
     settings = load_settings()

@@ -7,6 +7,7 @@ from cli.output import print_json, print_table, say
 from cli.prefect_server import prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
+from config.guide import CHECKS, see
 from config.loader import load_settings
 from config.settings import EXCHANGES, ExchangeName
 from trading.checks import Check, CheckFailed, StageReport
@@ -73,10 +74,10 @@ def _told(report: StageReport) -> dict[str, object]:
 def _show(reports: Sequence[StageReport], *, verbose: bool) -> None:
     for report in reports:
         shown = report.checks if verbose else (*report.failures, *report.warnings)
-        verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
+        verdict, where = ("[green]passed[/]", "") if report.passed else ("[red]FAILED[/]", see(CHECKS))
         say(
             f"{report.exchange} {report.stage}: {verdict}, "
-            f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks"
+            f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks{where}"
         )
         if shown:
             rows = [(check.name, "yes" if check.passed else "NO", _seen(check)) for check in shown]

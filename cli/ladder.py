@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from cli.output import print_json, print_table, say
 from config.errors import ConfigurationError
+from config.guide import APPROVAL, section_of, see
 from config.loader import load_settings
 from config.secret import Secret
-from config.settings import EXCHANGES, Endpoint, ExchangeName, Settings
+from config.settings import Endpoint, ExchangeName, Settings
 from execution.ladder import NothingToApprove, Place, answer_proposal, demote, evidence_of, propose, sentences
 from execution.ladder import thresholds_from as rules_of
 from execution.latch import kill_switch
 from services.ledger import Ledger
 from services.secrets import APPROVAL_SECRET, approval_secret
-from trading.approval import Answer
+from trading.approval import CODE_LENGTH, Answer
 from trading.stages import Hold, judge
 
 
@@ -55,10 +56,10 @@ def _key_id(settings: Settings, exchange: ExchangeName) -> str:
         return ""
 
 
-def show_ladder(*, as_json: bool) -> None:
+def show_ladder(exchanges: Sequence[ExchangeName], *, as_json: bool) -> None:
     """Print each exchange's rung, what it has shown of what is needed, what blocks it, and until when it holds."""
     rows = []
-    for exchange in EXCHANGES:
+    for exchange in exchanges:
         with _place(exchange) as (place, now):
             rows.append(_row(place, now))
     if as_json:
@@ -106,23 +107,24 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
         try:
             proposal = propose(place, now)
         except NothingToApprove as nothing:
-            say(str(nothing))
+            say(f"{nothing}{see(section_of(nothing))}")
             return 1
         say(f"{exchange} {proposal.symbol}: {proposal.rung} → {proposal.to}")
         for sentence in proposal.shown:
             say(f"  {sentence}")
         if not phrase or not code:
             say(f"proposal {proposal.number}, digest {proposal.digest}")
-            say(f'to approve: --phrase "{proposal.phrase}" --code CODE, where CODE comes from your secret:')
+            say("to approve, compute the code from your secret, and give it with the phrase:")
             say(f"  crypto-bot approval-code {proposal.digest}")
-            say("or, without crypto-bot, the first 10 characters of the hash from")
-            say(f'  printf %s {proposal.digest} | openssl dgst -sha256 -hmac "${APPROVAL_SECRET}"')
+            say(f'  crypto-bot approve {exchange} --by NAME --reason TEXT --phrase "{proposal.phrase}" --code CODE')
+            digest = f'printf %s {proposal.digest} | openssl dgst -sha256 -hmac "${APPROVAL_SECRET}" -r'
+            say(f"the code without crypto-bot: {digest} | cut -c1-{CODE_LENGTH}")
             return 1
         secret = approval_secret(place.settings)
         answer = Answer(by, reason, phrase, code)
         refused = answer_proposal(place, proposal, answer, secret=secret.reveal(), via="crypto-bot approve", now=now)
     if refused is not None:
-        say(f"[red]refused:[/] {refused}")
+        say(f"[red]refused:[/] {refused}{see(APPROVAL)}")
         return 1
     say(f"{exchange}: {proposal.to} approved by {by}; the next review of the rung goes up if the evidence still stands")
     return 0
@@ -131,7 +133,7 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
 def run_demote(exchange: ExchangeName, *, to: str | None, by: str, reason: str) -> int:
     """Take the rung down in a person's name; it holds from the next order on."""
     if not by.strip() or not reason.strip():
-        raise ConfigurationError("demote: --by and --reason must not be empty")
+        raise ConfigurationError("demote: --by and --reason must not be empty", section=APPROVAL)
     with _place(exchange) as (place, now):
         record = demote(place, to, by, reason, now)
     say(f"{exchange}: now on {record.rung}, says {by}; the next order is held to it")

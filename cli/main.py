@@ -16,6 +16,7 @@ from cli.alerting import alerts_app
 from cli.approval_code import print_approval_code
 from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
+from config.guide import section_of, see
 from config.settings import EXCHANGES, ExchangeName
 
 app = typer.Typer(
@@ -195,19 +196,19 @@ def resolve(
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
+def status(exchange: Exchanges = None, as_json: Json = False) -> None:
     """Kill switch, rung, last cycle, open orders and profit of every exchange, from the ledger."""
     from cli.views import show_status
 
-    show_status(as_json=as_json)
+    show_status(_exchanges(exchange), as_json=as_json)
 
 
 @app.command()
-def ladder(as_json: Json = False) -> None:
+def ladder(exchange: Exchanges = None, as_json: Json = False) -> None:
     """The rung of every exchange: what it has shown of what is needed, what blocks it, until when it holds."""
     from cli.ladder import show_ladder
 
-    show_ladder(as_json=as_json)
+    show_ladder(_exchanges(exchange), as_json=as_json)
 
 
 @app.command()
@@ -389,7 +390,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(args=words, prog_name="crypto-bot", standalone_mode=False)
         raise SystemExit(status if isinstance(status, int) else 0)
     except ConfigurationError as error:
-        _end(str(error), 2)
+        _end(f"{error}{see(error.section)}", 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except Exception as error:  # the known ends of a command; anything else is a defect and keeps its traceback
@@ -442,7 +443,7 @@ def _known_end(error: Exception) -> tuple[str, int] | None:
         BackupUnreadable,
         RestoreRefused,
     )
-    return (str(error), 1) if isinstance(error, known) else None
+    return (f"{error}{see(section_of(error))}", 1) if isinstance(error, known) else None
 
 
 def _end(sentence: str, status: int) -> NoReturn:

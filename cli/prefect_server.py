@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from cli.prefect_auth import authorization, known_password, password_environment
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
+from config.guide import API_AWAY
 from config.secret import Secret
 from config.settings_prefect import PrefectSettings
 
@@ -105,7 +106,8 @@ class PrefectServer:
         deadline = time.monotonic() + seconds
         while not api_is_up(self.api):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ConfigurationError(f"Prefect's server did not start; its last words are in {self.log}")
+                said = f"Prefect's server did not start; its last words are in {self.log}"
+                raise ConfigurationError(said, section=API_AWAY)
             time.sleep(0.1)
 
 
@@ -164,9 +166,11 @@ def refuse_absent_api(settings: PrefectSettings) -> None:
     """Raise ConfigurationError when an API is named (PREFECT_API_URL, `prefect.api_url`) and does not answer."""
     named = os.environ.get("PREFECT_API_URL")
     if named and not api_is_up(named):
-        raise ConfigurationError(f"PREFECT_API_URL {named} does not answer: start that server or unset it")
+        said = f"PREFECT_API_URL {named} does not answer: start that server or unset it"
+        raise ConfigurationError(said, section=API_AWAY)
     if not named and settings.api_url and not api_is_up(settings.api_url):
-        raise ConfigurationError(f"prefect.api_url: {settings.api_url} does not answer: start that server first")
+        said = f"prefect.api_url: {settings.api_url} does not answer: start that server first"
+        raise ConfigurationError(said, section=API_AWAY)
 
 
 @contextlib.contextmanager

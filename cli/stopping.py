@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cli.output import print_json, print_table, say
 from config.errors import ConfigurationError
+from config.guide import EMERGENCY, see
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.logs import configure_logging
@@ -109,7 +110,7 @@ def _show(stop: "EmergencyStop") -> None:
     if stop.clean:
         say("nothing is left in the market; `crypto-bot rearm EXCHANGE --by NAME --reason TEXT` allows trading again")
     else:
-        say("[red]NOT CLEAN: look at the venues' own pages now[/]")
+        say(f"[red]NOT CLEAN: look at the venues' own pages now[/]{see(EMERGENCY)}")
         for sentence in stop.to_do:
             say(f"[red]{escape(sentence)}[/]")
 

@@ -19,12 +19,14 @@ from cli.running import run_until_stopped, unless_stopped
 from cli.telling import tell_away, tell_cycle, tell_failure, tell_stop, telling_failure
 from cli.trader_checks import Fallen, take_checks
 from cli.venues import venues_ready
+from config.guide import API_AWAY, CERTIFICATE, EMERGENCY, section_of, section_of_refusal, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from services.heartbeat import beating
 from services.ledger import Ledger
 from trading.cycle import CycleReport
 from trading.money import plain
+from trading.stages import CHECKS
 
 if TYPE_CHECKING:
     from execution.stop import StopReport
@@ -127,6 +129,7 @@ async def _trade(
         say(
             f"{venue.account}: {len(venue.cancelled)} cancelled, {len(venue.left)} left, "
             f"{'proved by reading again' if venue.verified else 'NOT PROVED: ' + escape('; '.join(venue.problems))}"
+            f"{'' if venue.is_clean else see(EMERGENCY)}"
         )
     return 0 if report.clean else 1
 
@@ -147,7 +150,8 @@ async def _opened(
         except (Busy, NoAnswer, SecretUnavailable) as error:
             if not patient:
                 raise
-            say(f"{exchange}: cannot begin yet, asked again in {_ASK_AGAIN_SECONDS:g} s: {escape(str(error))}")
+            why = f"{escape(str(error))}{see(section_of(error))}"
+            say(f"{exchange}: cannot begin yet, asked again in {_ASK_AGAIN_SECONDS:g} s: {why}")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _ASK_AGAIN_SECONDS)
     return None
@@ -201,7 +205,7 @@ async def run_cycles(
         away = not api_is_up(api)  # at the start, or gone in the middle
         if not stop.is_set() and (away or (key_refused and here.ledger.in_flight(here.desk.account))):
             if away:
-                log.error("%s: the Prefect API is away: no new orders until it is back", here.name)
+                log.error("%s: the Prefect API is away: no new orders until it is back%s", here.name, see(API_AWAY))
                 tell_away(here.settings, here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
 
@@ -232,14 +236,15 @@ async def _kept_going(
     except (AccountHeld, LeaseLost, ClockGone):
         raise
     except (VenueError, LedgerUnavailable) as error:
-        log.error("%s: %s failed, the next cycle reconciles first: %s", here.name, doing, error)
+        where = see(section_of(error))
+        log.error("%s: %s failed, the next cycle reconciles first: %s%s", here.name, doing, error, where)
         tell_failure(here.settings, here.name, error)
     except Exception as error:
         if api_is_up(api):
             log.exception("%s: %s failed, the next cycle reconciles first", here.name, doing)
             tell_failure(here.settings, here.name, error)
         else:
-            log.error("%s: the Prefect API went away during %s: %s", here.name, doing, error)
+            log.error("%s: the Prefect API went away during %s: %s%s", here.name, doing, error, see(API_AWAY))
     return None
 
 
@@ -307,7 +312,10 @@ def _say(report: CycleReport) -> None:
         f"{report.order_state}, {plain(report.order_filled)} filled" if report.order_state else report.reason
     )
     profit = "" if report.profit is None else f", profit {plain(report.profit.quantize(Decimal(1)))}"
-    say(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{profit}")
+    where = see(
+        section_of_refusal(report.refused) if report.refused else CERTIFICATE if report.rung in CHECKS else None
+    )
+    say(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{where}{profit}")
 
 
 def cycle_pace(settings: Settings, market_seconds: float | None, cycles: int) -> float:

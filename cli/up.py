@@ -31,6 +31,7 @@ from cli.telling import tell_death, tell_stop
 from cli.venues import venues_ready
 from cli.worker import CHECKOUT, absolute_places, end_worker, log_of, start_module, start_worker
 from config.errors import ConfigurationError
+from config.guide import EMERGENCY, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.hold import holder_elsewhere
@@ -74,7 +75,7 @@ def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopped.set())
         clean = _Operation(settings, tuple(exchanges), api, server, stopped, began).run()
-    say("all is down" if clean else "[red]an account is not proved empty: crypto-bot stop[/]")
+    say("all is down" if clean else f"[red]an account is not proved empty: crypto-bot stop[/]{see(EMERGENCY)}")
     return 0 if clean else 1
 
 

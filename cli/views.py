@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say
+from config.guide import see
 from config.loader import load_settings
-from config.settings import EXCHANGES, ExchangeName, Settings
+from config.settings import ExchangeName, Settings
 from execution.standing import standing_of
 from services.clock import WallClock
 from services.ledger import Ledger
@@ -16,6 +17,8 @@ from trading.day import JAPAN, DaySummary, bounds_of, cycle_point, summarise
 from trading.orders import Fill, Order
 from trading.stages import PAPER
 
+# What is said of an exchange that needs a person, and where the guide says what to do.
+_SECTIONS = {"STOPPED": "kill-switch", "AN ORDER IS NOT PROVED": "unproved-order", "TROUBLE TODAY": "incident"}
 _SILENT_CYCLES = 3  # a trader without a cycle for so long is not there, or not well
 
 
@@ -53,10 +56,10 @@ _SHOWN = (
 )
 
 
-def show_status(*, as_json: bool) -> None:
+def show_status(exchanges: Sequence[ExchangeName], *, as_json: bool) -> None:
     """Print one row per exchange: what it is allowed to do, what it did last, what it made."""
     with _ledger() as (settings, ledger):
-        rows = [_status(settings, ledger, exchange) for exchange in EXCHANGES]
+        rows = [_status(settings, ledger, exchange) for exchange in exchanges]
     if as_json:
         print_json({row["exchange"]: row for row in rows})
         return
@@ -66,6 +69,9 @@ def show_status(*, as_json: bool) -> None:
         [(name.replace("_", " "), *(row[name] for row in rows)) for name in _SHOWN],
         "",
     )
+    for row in rows:
+        if section := _SECTIONS.get(str(row["verdict"])):
+            say(f"{row['exchange']}: {row['verdict']}{see(section)}")
 
 
 def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[str, object]:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from config.credentials import credential_secrets
 from config.errors import ConfigurationError
-from config.reading import DEMO_FILE, KeyPath, Tree
+from config.reading import SIMULATED_ONLY, KeyPath, Tree
 from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
 from config.settings_secrets import LATEST
 
@@ -33,7 +33,7 @@ def budgeted_requests_per_minute(settings: Settings, exchange: str) -> float:
 
 def check_possible(settings: Settings, tree: Tree) -> None:
     """Raise ConfigurationError for the first setting that cannot work together with the others."""
-    _check_demo_thresholds(settings, tree)
+    _check_thresholds(settings, tree)
     _check_secrets(settings, tree)
     for name, block in settings.exchanges.items():
         _check_endpoint(name, block, tree)
@@ -99,14 +99,15 @@ def _check_currency(settings: Settings, name: ExchangeName, tree: Tree) -> None:
             )
 
 
-def _check_demo_thresholds(settings: Settings, tree: Tree) -> None:
+def _check_thresholds(settings: Settings, tree: Tree) -> None:
     real = [name for name, block in settings.exchanges.items() if block.endpoint is not Endpoint.SIMULATED]
-    if real and DEMO_FILE in tree.files:
-        raise _impossible(
-            tree,
-            ("exchanges", real[0], "endpoint"),
-            "the thresholds of config/demo.yml are for simulated venues only; leave that file out",
-        )
+    for file, name in SIMULATED_ONLY.items():
+        if real and file in tree.files:
+            raise _impossible(
+                tree,
+                ("exchanges", real[0], "endpoint"),
+                f"the thresholds of {name} are for simulated venues only; leave that file out",
+            )
 
 
 def _check_secrets(settings: Settings, tree: Tree) -> None:

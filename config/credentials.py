@@ -53,7 +53,8 @@ def credentials_from_environment(exchange: str, endpoint: Endpoint, environ: Map
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise ConfigurationError(
-            f"{exchange} ({endpoint}) needs credentials: set {', '.join(missing)} in the environment"
+            f"{exchange} ({endpoint}) needs credentials: set {', '.join(missing)} in the environment",
+            section="keys",
         )
     return credentials_of(values)
 

@@ -2,4 +2,11 @@
 
 
 class ConfigurationError(Exception):
-    """One line: where it is wrong (file or variable), which key, what is wrong, and the remedy."""
+    """One line: where it is wrong (file or variable), which key, what is wrong, and the remedy.
+
+    `section` is the place in the guide that says more (config/guide.py).
+    """
+
+    def __init__(self, said: str, *, section: str = "configuration") -> None:
+        super().__init__(said)
+        self.section = section

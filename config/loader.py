@@ -16,6 +16,7 @@ from config.reading import (
     DEFAULT_FILE,
     DEMO_FILE,
     LADDER_FILE,
+    SIMULATED_ONLY,
     KeyPath,
     Tree,
     read_environment,
@@ -86,7 +87,7 @@ def _read(files: Sequence[Path], overrides: Sequence[str], environ: Mapping[str,
     named = [Path(name).expanduser() for name in environ.get("CRYPTO_BOT_CONFIG", "").split(os.pathsep) if name]
     for path in (*named, *files):
         before = _strategy(tree)
-        read_file(tree, path, "config/demo.yml" if path.resolve() == DEMO_FILE else None)
+        read_file(tree, path, SIMULATED_ONLY.get(path.resolve()))
         _forget_parameters_of_another_strategy(tree, before)
     before = _strategy(tree)
     read_environment(tree, environ)

@@ -13,6 +13,9 @@ PREFIX = "CRYPTO_BOT__"
 DEFAULT_FILE = Path(__file__).with_name("default.yml").resolve()
 LADDER_FILE = DEFAULT_FILE.with_name("ladder.yml")
 DEMO_FILE = DEFAULT_FILE.with_name("demo.yml")
+PRACTICE_FILE = DEFAULT_FILE.with_name("practice.yml")
+# Whose thresholds prove nothing: refused together with a live or test endpoint.
+SIMULATED_ONLY = {DEMO_FILE: "config/demo.yml", PRACTICE_FILE: "config/practice.yml"}
 KeyPath = tuple[str, ...]
 
 

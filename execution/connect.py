@@ -34,7 +34,8 @@ async def resolve(exchange: ExchangeName, settings: Settings) -> tuple[Settings,
     if address is None:
         raise ConfigurationError(
             f"exchanges.{exchange}: no simulated venue is running under {settings.home}; "
-            f"start one with `crypto-bot venue {exchange}`, or set base_url"
+            f"start one with `crypto-bot venue {exchange}`, or set base_url",
+            section="simulated-venue",
         )
     allowed = max(configured.requests_per_minute, address.requests_per_minute or 0)
     found = configured.model_copy(
@@ -69,5 +70,6 @@ async def _market_clock(exchange: ExchangeName, control_url: str) -> Clock:
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"exchanges.{exchange}.base_url: no simulated venue answers at {control_url} ({type(error).__name__}); "
-            f"start one with `crypto-bot venue {exchange}`"
+            f"start one with `crypto-bot venue {exchange}`",
+            section="simulated-venue",
         ) from None

@@ -301,7 +301,7 @@ def sentences(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[st
     needed = thresholds.paper if rung == PAPER else thresholds.minimal if rung == RUNGS[-1] else thresholds.ramp
     latency, paid, slowest = evidence.latency_p95_ms, evidence.slippage, needed.max_latency_p95_ms
     return (
-        f"{evidence.seconds / 3600:.1f} of {needed.min_seconds / 3600:.1f} hours",
+        _lasting(evidence.seconds, needed.min_seconds),
         f"{evidence.cycles} of {needed.min_cycles} cycles",
         f"{evidence.fills} of {needed.min_fills} fills",
         f"{evidence.failed_cycles} cycles failed, at most {needed.max_error_rate:%} may",
@@ -311,6 +311,12 @@ def sentences(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[st
         f"{evidence.warnings} warnings, at most {needed.max_warnings}",
         f"{evidence.unresolved} orders of unknown outcome, {evidence.discrepancies} differences in the books",
     )
+
+
+def _lasting(seconds: float, needed: float) -> str:
+    if needed < 3600:
+        return f"{seconds:.0f} of {needed:.0f} seconds"
+    return f"{seconds / 3600:.1f} of {needed / 3600:.1f} hours"
 
 
 def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) -> RungRecord:

@@ -141,13 +141,15 @@ def _prepare_sqlite_file(path: Path, busy_seconds: float) -> None:
         mode = _set_write_ahead_log(path, busy_seconds)
     except (OSError, sqlite3.OperationalError) as error:
         raise ConfigurationError(
-            f"cannot write the ledger {path} ({error}); set CRYPTO_BOT_HOME to a directory that this user may write"
+            f"cannot write the ledger {path} ({error}); set CRYPTO_BOT_HOME to a directory that this user may write",
+            section="ledger",
         ) from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnavailable(_unavailable(str(path), error, busy_seconds)) from error
     if mode != "wal":
         raise ConfigurationError(
-            f"the file system of {path} cannot hold a write-ahead log; set CRYPTO_BOT_HOME to a local disk"
+            f"the file system of {path} cannot hold a write-ahead log; set CRYPTO_BOT_HOME to a local disk",
+            section="ledger",
         )
 
 
@@ -245,7 +247,8 @@ def _upgrade(connection: Connection, place: str) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise ConfigurationError(
-            f"the ledger {place} was written by a newer crypto-bot ({error}); use that version or a newer one"
+            f"the ledger {place} was written by a newer crypto-bot ({error}); use that version or a newer one",
+            section="rollback",
         ) from error
 
 
