@@ -4,6 +4,7 @@ Everything here only reads at the venue. Nothing is placed, and nothing that was
 (docs/adr/0014-secrets.md).
 """
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from exchanges.base import ExchangeReader, KeyRights
 from exchanges.errors import Busy, NoAnswer, Refused
 from execution.ladder import carry_over
 from execution.latch import kill_switch, set_latch
-from services.secrets import SecretUnavailable, read_credentials
+from services.secrets import SecretUnavailable, describe, read_credentials
 from tasks.fingerprint import key_id
 from tasks.key_report import WITHDRAWS, expiry_warning, restriction_warning
 from tasks.ladder import place_of
@@ -153,6 +154,11 @@ async def _look_at_rights(here: TradingSession) -> None:
     ):
         if warning:
             _tell(here, "warning", about, warning)
+    if _is_renewable(here):
+        rows = await asyncio.to_thread(describe, here.settings, here.name, here.wall_watch.wall.now())
+        for row in rows:
+            if row.rotation_due:
+                _tell(here, "warning", "age", f"rotation is due: {row}")
 
 
 def _is_renewable(here: TradingSession) -> bool:

@@ -326,6 +326,15 @@ async def test_a_key_whose_secret_may_not_be_read_is_not_traded_with_until_it_ma
         assert await look_after_key(here) and not here.key_trouble
 
 
+async def test_an_old_version_is_warned_of_while_the_trader_runs(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.server.secrets[store.secret][0].created_at -= timedelta(days=91)
+    async with trading(store.name) as here:
+        await look_after_key(here)
+    assert "rotation is due: crypto-bot-bitflyer version 1: enabled, 91 days old" in caplog.text
+
+
 async def test_a_configuration_that_cannot_be_read_for_a_moment_changes_nothing(store: Store) -> None:
     async with trading(store.name) as here:
         assert await look_after_key(here)
