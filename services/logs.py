@@ -157,9 +157,11 @@ def mask_crashes() -> None:
     """Print the traceback of an error that nobody caught with its secrets masked, and keep it in the log file."""
     _start_masking()
     sys.excepthook = _tell_crash
-    sys.unraisablehook = lambda ignored: _tell_crash(
-        ignored.exc_type, ignored.exc_value, ignored.exc_traceback, f"ignored in {ignored.err_msg or 'a finalizer'}"
-    )
+    # Where somebody else (a test runner) listens to these, it keeps doing so.
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda ignored: _tell_crash(
+            ignored.exc_type, ignored.exc_value, ignored.exc_traceback, f"ignored in {ignored.err_msg or 'a finalizer'}"
+        )
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = lambda ended: _tell_crash(
             ended.exc_type, ended.exc_value, ended.exc_traceback, f"in thread {getattr(ended.thread, 'name', '?')}"
