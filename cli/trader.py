@@ -22,7 +22,7 @@ from cli.venues import venues_ready
 from config.guide import API_AWAY, CERTIFICATE, EMERGENCY, section_of, section_of_refusal, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
-from services.heartbeat import beating
+from services.heartbeat import showing_life
 from services.ledger import Ledger
 from trading.cycle import CycleReport
 from trading.money import plain
@@ -107,7 +107,7 @@ async def _trade(
         if here is None:
             say(f"{exchange}: stopped before the venue answered: what rests there was not looked at")
             return 1
-        await stack.enter_async_context(beating(f"trader {exchange}", here.ledger))
+        await stack.enter_async_context(showing_life(f"trader {exchange}", here.ledger))
         say(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
         fallen = Fallen(settings, stop, takes_checks=checked)
         try:

@@ -48,7 +48,7 @@ def heartbeat_of(process: str, pid: int, code: str, started_at: datetime, now: d
 
 
 @contextlib.asynccontextmanager
-async def beating(process: str, ledger: Ledger) -> AsyncIterator[None]:
+async def showing_life(process: str, ledger: Ledger) -> AsyncIterator[None]:
     """Beat for this process while the block runs, in its own event loop: a loop that hangs falls silent."""
     started_at, code = WallClock().now(), running_code()
 

@@ -222,6 +222,9 @@ async def test_11_a_resting_order_is_seen_found_cancelled_and_gone(market: Marke
     assert order_id not in [each.venue_order_id for each in await exchange.open_orders(symbol)]
     assert await exchange.fills(symbol, venue_order_id=order_id) == ()
     assert await exchange.balances() == before
+    # bitbank lists no order that ended without a fill
+    listed = [each.venue_order_id for each in await exchange.ended_orders(symbol, sent_at - timedelta(seconds=5))]
+    assert listed == ([] if exchange.name == "bitbank" else [order_id])
 
 
 async def test_12_a_second_cancel_is_no_error(market: Market) -> None:

@@ -18,7 +18,7 @@ from config.loader import load_settings
 from config.settings import Settings
 from services.backup import backup_directory, backups_in
 from services.dependencies import dependency_checks
-from services.heartbeat import beating, code_on_disk, heartbeat_checks, heartbeat_of
+from services.heartbeat import code_on_disk, heartbeat_checks, heartbeat_of, showing_life
 from services.housekeeping import database_checks, log_checks
 from services.ledger import Ledger, RungRecord
 from services.ledger_upkeep import Heartbeat
@@ -184,7 +184,7 @@ def test_a_process_that_is_silent_or_runs_older_code_is_named(settings: Settings
 
 async def test_a_process_leaves_its_sign_of_life_and_takes_it_away(settings: Settings) -> None:
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
-        async with beating("trader bybit", ledger):
+        async with showing_life("trader bybit", ledger):
             await asyncio.sleep(0.05)
             (told,) = ledger.heartbeats()
             assert (told.process, told.pid, told.code) == ("trader bybit", os.getpid(), code_on_disk())
