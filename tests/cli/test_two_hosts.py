@@ -145,7 +145,7 @@ def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(hosts
     # Fenced: nothing of the other host before the lease has run out.
     second = {name: hosts.b.start("trade", name, *hosts.words) for name in names}
     for name in names:
-        until(lambda name=name: holder(url, name)[1] > before[name][1], f"{name} on the other host", 60)
+        until(lambda name=name: holder(url, name)[1] > before[name][1], f"{name} on the other host", 120)
     waited = time.monotonic() - left_at
     assert waited > LEASE_SECONDS - LEASE_SECONDS / 3 - 1, waited
     for name in names:
