@@ -78,7 +78,7 @@ def holder_elsewhere(home: Path, ledger: Ledger, account: str, now: datetime) ->
         return ""
     try:
         here = _lock_path(home, account).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    except OSError:  # none there, or not ours to read: what is not known to be of this home counts as another's
         here = []
     return "" if holder in here else holder
 
