@@ -50,14 +50,19 @@ class Browser:
         self._password = password
         self._pictures = pictures
 
-    def picture(self, name: str, *, height: int = 860, whole: bool = False) -> None:
-        """Keep what is on the screen, where pictures are kept: `whole`, or without the menu and down to `height`."""
+    def picture(self, name: str, *, top: int = 0, height: int = 860, whole: bool = False, of: Any = None) -> None:
+        """Keep what is on the screen, where pictures are kept: `height` pixels from `top` on, without the menu unless
+        `whole`; or one part `of` the page.
+        """
         if self._pictures is None:
             return
         self.page.wait_for_timeout(1500)  # what fades in, and what is still loading
+        path = self._pictures / f"{name}.png"
+        if of is not None:
+            of.screenshot(path=path)
+            return
         left = 0 if whole else _SIDEBAR
-        clip = {"x": left, "y": 0, "width": _WIDTH - left, "height": height}
-        self.page.screenshot(path=self._pictures / f"{name}.png", clip=clip)
+        self.page.screenshot(path=path, clip={"x": left, "y": top, "width": _WIDTH - left, "height": height})
 
     def log_in(self) -> None:
         self.page.goto(f"{self.base}/")
@@ -127,7 +132,7 @@ class Browser:
         for field, text in typed.items():
             dialog.get_by_label(field.capitalize(), exact=True).fill(text)
         if picture:
-            self.picture(picture, whole=True)
+            self.picture(picture, of=dialog)
         dialog.get_by_role("button", name="Resume", exact=True).click()
         dialog.wait_for(state="hidden")
 

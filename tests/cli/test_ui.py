@@ -118,7 +118,7 @@ def _is_refused(browser: Browser) -> None:
     run = browser.run_of("promote-stage", "Failed")
     browser.page.goto(f"{browser.base}/v2/runs/flow-run/{run}?tab=Details")
     browser.shows("Not approved: the code is not the one for this proposal")
-    browser.picture("approval-refused-run", height=1080)
+    browser.picture("approval-refused-run", top=515, height=430)
     browser.artifact("approval-bybit", "paper → minimal NOT approved")
     browser.picture("approval-refused", height=480)
 
@@ -166,12 +166,12 @@ def _asks_for_the_day(browser: Browser) -> None:
 
 def _reads_the_day(browser: Browser) -> None:
     browser.artifact("day-bybit", "cycles / failed / missed")
-    browser.picture("day-report")
+    browser.picture("day-report", height=800)
     browser.artifact("day-bybit-price", "at bybit: price")
     image = browser.page.locator("img[src^='data:image/svg']").first
     image.wait_for()
     assert image.evaluate("picture => picture.naturalWidth") > 500, "the picture is not drawn"
-    browser.picture("day-report-price")
+    browser.picture("day-report-price", height=400)
 
 
 def _stops(browser: Browser) -> None:
