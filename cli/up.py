@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.heartbeat import beat_file, last_beat
 from cli.output import say
 from cli.prefect_auth import api_password, password_file
 from cli.prefect_server import PrefectServer, api_is_up, prefect_server, refuse_used_port
@@ -36,6 +37,7 @@ _RUN_SECONDS = 20.0  # what a deployment's run may take to clear up behind itsel
 _WORKER_SECONDS = 10.0
 _SILENT_CYCLES = 3
 _PULSE_SECONDS = 5.0
+_HUNG_SECONDS = (15.0, 60.0)  # a busy machine, or a long look into the ledger, stops an event loop for seconds
 _FIRST_CYCLE_SECONDS = 600.0  # three checks at the smallest budget come before it
 # The simulated venues that start here keep their published limits, which are wider than what the configuration asks
 # of a real account: OKJ's three checks at 20 requests a minute would take three minutes.
@@ -70,6 +72,8 @@ class _Pulse:
     seen_at: float
     looked_at: float
     newest: str = ""
+    beat: str | None = None  # the last sign of life, and when it was first seen
+    beat_at: float = 0.0
 
 
 @dataclass
@@ -126,6 +130,7 @@ class _Operation:
 
     def _add_trader(self, name: ExchangeName) -> None:
         def start() -> Process:
+            beat_file(self.settings.home, name).unlink(missing_ok=True)  # its predecessor's
             self.pulses[name] = _Pulse(time.monotonic(), time.monotonic())
             return self._start(f"trader-{name}", "cli.main", "trade", name, "--supervisor", str(os.getpid()))
 
@@ -181,11 +186,19 @@ class _Operation:
         return all(self._newest_cycle(name) != self.at_start[name] for name in self.exchanges)
 
     def _is_silent(self, name: ExchangeName) -> bool:
-        """Whether a trader has shown no cycle for three of them. Without the Prefect API it runs none, rightly."""
+        """Whether a trader hangs, or has shown no cycle for three of them (without Prefect's API it rightly runs none).
+
+        One that hangs is found within a cycle: its orders are taken back before they lie there for two.
+        """
         pulse, now = self.pulses[name], time.monotonic()
         if now - pulse.looked_at < _PULSE_SECONDS:
             return False
         pulse.looked_at = now
+        beat = last_beat(beat_file(self.settings.home, name))
+        if beat != pulse.beat:
+            pulse.beat, pulse.beat_at = beat, now
+        if beat is not None and now - pulse.beat_at > hung_after(self.settings.execution.cycle_seconds):
+            return True
         try:
             newest = self._newest_cycle(name)
         except LedgerUnavailable:
@@ -231,6 +244,12 @@ class _Operation:
         _end_runs()
         end_in_order(worker.process, signal.SIGINT, _WORKER_SECONDS)
         return clean
+
+
+def hung_after(cycle_seconds: float) -> float:
+    """How long a trader may give no sign of life (seconds): a cycle, and no more than is needed to be sure."""
+    least, most = _HUNG_SECONDS
+    return max(least, min(most, cycle_seconds))
 
 
 def _end_runs() -> None:
