@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.markup import escape
 
+from cli.heartbeat import beat_file, beating
 from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped, unless_stopped
@@ -100,9 +101,10 @@ async def _trade(
     from tasks.events import TRADER_ENDED, tell
     from tasks.ladder import rung_is_due
 
-    if checked and not await take_checks(exchange, settings, stop):
-        return 1
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(beating(beat_file(settings.home, exchange)))
+        if checked and not await take_checks(exchange, settings, stop):
+            return 1
         here = await _opened(stack, exchange, settings, stop, patient=not once)
         if here is None:
             say(f"{exchange}: stopped before the venue answered: what rests there was not looked at")

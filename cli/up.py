@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cli.heartbeat import beat_file, last_beat
 from cli.output import say
 from cli.prefect_auth import api_password, password_file
 from cli.prefect_server import (
@@ -44,6 +45,7 @@ _TRADER_SECONDS = 60.0  # a trader's stop reads its venue until it is proved emp
 _SILENT_CYCLES = 3
 _PULSE_SECONDS = 5.0
 _OUR_SERVER = "Prefect's server, its deployments"
+_HUNG_SECONDS = (15.0, 60.0)  # a busy machine, or a long look into the ledger, stops an event loop for seconds
 _FIRST_CYCLE_SECONDS = 600.0  # three checks at the smallest budget come before it
 # The simulated venues that start here keep their published limits, which are wider than what the configuration asks
 # of a real account: OKJ's three checks at 20 requests a minute would take three minutes.
@@ -86,6 +88,8 @@ class _Pulse:
     seen_at: float
     looked_at: float
     newest: str = ""
+    beat: str | None = None  # the last sign of life, and when it was first seen
+    beat_at: float = 0.0
 
 
 @dataclass
@@ -172,6 +176,7 @@ class _Operation:
 
     def _add_trader(self, name: ExchangeName) -> None:
         def start() -> Process:
+            beat_file(self.settings.home, name).unlink(missing_ok=True)  # its predecessor's
             self.pulses[name] = _Pulse(time.monotonic(), time.monotonic())
             return self._start(f"trader-{name}", "cli.main", "trade", name, "--supervisor", str(os.getpid()))
 
@@ -258,11 +263,19 @@ class _Operation:
         )
 
     def _is_silent(self, name: ExchangeName) -> bool:
-        """Whether a trader has shown no cycle for three of them. Without the Prefect API it runs none, rightly."""
+        """Whether a trader hangs, or has shown no cycle for three of them (without Prefect's API it rightly runs none).
+
+        One that hangs is found within a cycle: its orders are taken back before they lie there for two.
+        """
         pulse, now = self.pulses[name], time.monotonic()
         if now - pulse.looked_at < _PULSE_SECONDS:
             return False
         pulse.looked_at = now
+        beat = last_beat(beat_file(self.settings.home, name))
+        if beat != pulse.beat:
+            pulse.beat, pulse.beat_at = beat, now
+        if beat is not None and now - pulse.beat_at > hung_after(self.settings.execution.cycle_seconds):
+            return True
         try:
             newest = self._newest_cycle(name)
         except LedgerUnavailable:
@@ -297,3 +310,9 @@ class _Operation:
             wait_or_kill(pausing, 5)
         end_worker(worker)
         return clean
+
+
+def hung_after(cycle_seconds: float) -> float:
+    """How long a trader may give no sign of life (seconds): a cycle, and no more than is needed to be sure."""
+    least, most = _HUNG_SECONDS
+    return max(least, min(most, cycle_seconds))

@@ -28,6 +28,7 @@ from services.ledger import Ledger
 from services.ledger_copies import snapshot
 from services.ledger_tables import SCHEMA_VERSION
 from services.ledger_upkeep import ChainHead
+from services.secrets import SecretMissing, named
 
 _NAME = "crypto-bot-%Y%m%dT%H%M%SZ.backup"
 _NAMED = re.compile(r"crypto-bot-\d{8}T\d{6}Z\.backup")
@@ -89,11 +90,12 @@ class Proved:
 def backup_secret(settings: Settings) -> Secret:
     """The secret that encrypts backups. Raises ConfigurationError where there is none: nothing is kept in the clear."""
     name = settings.maintenance.backup_secret
-    secret = Secret(os.environ.get(name, "").strip())
-    if not secret:
+    try:
+        secret = named(settings, name)
+    except SecretMissing as error:
         raise ConfigurationError(
-            f"backups are encrypted and need a secret: set {name} in the environment; keep it where the backups are not"
-        )
+            f"backups are encrypted and need a secret: {error}; set {name}, and keep it where the backups are not"
+        ) from None
     if len(secret.reveal()) < _LEAST_SECRET:
         raise ConfigurationError(f"{name} is shorter than {_LEAST_SECRET} characters: choose a longer one")
     return secret

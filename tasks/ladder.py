@@ -1,5 +1,6 @@
 """The ladder's doorway: let trading/stages judge the evidence of the ledger, and issue the certificate."""
 
+import asyncio
 import logging
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -94,7 +95,8 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
     before = record.rung
     evidence = evidence_of(place, record, now)
     verdict: Verdict = judge(before, evidence, thresholds_from(here.settings))
-    if isinstance(verdict, Promote) and (fault := here.ledger.verify_chain()) is not None:
+    # In a thread: with years of events it takes longer than an event loop may stand still.
+    if isinstance(verdict, Promote) and (fault := await asyncio.to_thread(here.ledger.verify_chain)) is not None:
         verdict = judge(before, replace(evidence, ledger_fault=fault), thresholds_from(here.settings))
     if isinstance(verdict, Hold):
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)

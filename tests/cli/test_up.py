@@ -30,6 +30,14 @@ pytestmark = [
 ]
 
 
+CYCLE_SECONDS = 30
+TRADES = (
+    *RESTING,
+    f"--set=execution.cycle_seconds={CYCLE_SECONDS}",
+    "--set=exchanges.okcoinjp.requests_per_minute=60",  # so short a cycle needs more of it; it does not trade here
+)
+
+
 def child(parent: int, words: str) -> int | None:
     """The process with these words in its command line that `parent` has started."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -45,9 +53,9 @@ def child(parent: int, words: str) -> int | None:
 
 def test_what_is_killed_starts_again_and_the_end_leaves_no_order(command: Command) -> None:
     with simulated_venues(command.home, {"bybit": ()}):  # to read its rules from; `up` starts one of its own
-        certify(command.home, "bybit", *QUICK)
+        certify(command.home, "bybit", *TRADES)
     port = free_port()
-    up = command.start("up", "--port", str(port), "--exchange", "bybit", *QUICK)
+    up = command.start("up", "--port", str(port), "--exchange", "bybit", *TRADES)
     api = f"http://127.0.0.1:{port}/api"
 
     def alive() -> bool:
@@ -80,6 +88,16 @@ def test_what_is_killed_starts_again_and_the_end_leaves_no_order(command: Comman
     until(lambda: alive() and child(up.pid, "trade bybit") not in (None, trader), "another trader")
     assert unattended not in [order["id"] for order in resting(venue.control_url)]
     assert "1 cancelled, 0 left" in command.said(up)
+
+    # One that hangs is as bad as one that died: its order lies there for less than two cycles.
+    until(lambda: alive() and resting(venue.control_url), "an order at the venue")
+    (unattended,) = (order["id"] for order in resting(venue.control_url))
+    trader = child(up.pid, "trade bybit")
+    assert trader is not None
+    os.kill(trader, signal.SIGSTOP)
+    until(lambda: unattended not in [order["id"] for order in resting(venue.control_url)], "its end", 2 * CYCLE_SECONDS)
+    until(lambda: alive() and child(up.pid, "trade bybit") not in (None, trader), "another trader")
+    assert "lives and does nothing: it is killed" in command.said(up)
 
     for name, words in (("the worker", "cli.prefect_worker"), ("Prefect's server", "cli.prefect_server")):
         process = until(lambda words=words: alive() and child(up.pid, words), name)
