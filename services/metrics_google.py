@@ -159,7 +159,8 @@ def write_request(
         told.interval.end_time.FromDatetime(snapshot.at)
         if point.kind is Kind.COUNTER:
             told.interval.start_time.FromDatetime(since)
-    return monitoring_v3.CreateTimeSeriesRequest.wrap(request)
+    wrapped: monitoring_v3.CreateTimeSeriesRequest = monitoring_v3.CreateTimeSeriesRequest.wrap(request)
+    return wrapped
 
 
 def metric_type(name: str) -> str:
