@@ -151,7 +151,8 @@ class Canary:
         known = control(url, "faults")
         struck = self.struck.setdefault(name, set())
         self.silent[name] = {*known["known"]} - {*known["not_applicable"]} - struck - _ELSEWHERE
-        for fault in sorted(self.silent[name], key=lambda each: (each in _LASTING, known["known"].index(each))):
+        in_order = [each for each in known["known"] if each in self.silent[name]]
+        for fault in sorted(in_order, key=lambda each: each in _LASTING):
             if process.poll() is not None:
                 return
             self._fault(name, url, fault, process)
