@@ -64,7 +64,8 @@ async def _trade(home: Path, words: Sequence[str], told_alerts: bool) -> None:
     from tasks.measures import Measures
     from tasks.session import trading
 
-    settings = load_settings(environ={"CRYPTO_BOT_HOME": str(home)}, overrides=words)
+    os.environ["CRYPTO_BOT_HOME"] = str(home)
+    settings = load_settings(environ=dict(os.environ), overrides=words)
     wanted = Decimal(0)
     async with trading(NAME, settings) as here:
         _certify(here, await here.listed())
@@ -87,7 +88,7 @@ async def _trade(home: Path, words: Sequence[str], told_alerts: bool) -> None:
             report = await close_books.fn(NAME, f"c{number}", started_at, books, market, decision, outcome)
             measures.after_cycle(report)
             if told_alerts:
-                monitoring.alert(f"dead-sinks-{number}", f"cycle {number}")
+                monitoring.alert(f"dead-sinks-{number}", f"cycle {number}", settings=settings)
             cycle_ms = (time.perf_counter() - began) * 1000
             _say({"cycle_ms": cycle_ms, "order_ms": order_ms if outcome.order else None, "note": outcome.note})
     monitoring.stop()
@@ -229,7 +230,10 @@ def _words(side: str, target: str) -> list[str]:
         f"monitoring.prometheus_port={_PORTS[side]}",
         f"monitoring.target={target}",
     ]
-    return words if side == "healthy" else [*words, "monitoring.file_path=/dev/full"]
+    if side == "healthy":
+        return words
+    channels = "[{name: hanging, url_secret: ALERTS_HANGING}]"
+    return [*words, "monitoring.file_path=/dev/full", f"alerts.channels={channels}", "alerts.timeout_seconds=60"]
 
 
 # -- the run
@@ -239,6 +243,7 @@ def run(cycles: int, latency_ms: float, seed: int) -> tuple[dict[str, Trader], d
     """Let the three take turns; returns them with their times, and what the sinks saw."""
     with contextlib.ExitStack() as stack:
         service = stack.enter_context(metric_server())
+        os.environ["ALERTS_HANGING"] = f"json://127.0.0.1:{stack.enter_context(_black_hole())}/hooks"
         targets = {"none": "", "healthy": service.address, "dead": stack.enter_context(_hanging_service())}
         stopped = threading.Event()
         stack.callback(stopped.set)

@@ -5,13 +5,11 @@ that opens something: Apprise builds other addresses from them, and libraries lo
 """
 
 import logging
-import os
 import queue
 import re
 import threading
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +17,7 @@ from config.errors import ConfigurationError
 from config.secret import Secret
 from config.settings import Settings
 from config.settings_alerts import ChannelSettings
+from services.secrets import named
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -113,22 +112,10 @@ def channel_url(channel: ChannelSettings, settings: Settings) -> Secret:
 
     Raises ConfigurationError naming the secret.
     """
-    url = _secret(settings, channel.url_secret)
+    url = named(settings, channel.url_secret)
     for part in secret_parts(url.reveal()):
         Secret(part)
     return url
-
-
-def _secret(settings: Settings, name: str) -> Secret:
-    try:
-        provider = import_module("services.secrets")
-    except ModuleNotFoundError:
-        text = Secret(os.environ.get(name, "").strip())
-        if not text:
-            raise ConfigurationError(f"{name} is not set in the environment") from None
-        return text
-    named: Secret = provider.named(settings, name)
-    return named
 
 
 def secret_parts(url: str) -> set[str]:

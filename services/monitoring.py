@@ -14,11 +14,11 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol
 
 from config.loader import load_settings
 from config.settings import Settings
+from services.alerts import Level, tell
 from services.clock import Clock, WallClock, seconds_since_boot
 from services.metrics import PREFIX, NotAMetric, NotDelivered, Snapshot, Table
 
@@ -319,12 +319,8 @@ def plan_of(settings: Settings, process: str) -> Plan:
     return Plan(made, chosen.flush_seconds)
 
 
-def alert(key: str, text: str, *, over: bool = False) -> None:
+def alert(key: str, text: str, *, settings: Settings | None = None, over: bool = False) -> None:
     """Tell the owner by the channels that are configured, and the log. `over`: it is so no more. Never raises."""
     if not over:
         log.warning("%s", text)
-    try:
-        alerts = import_module("services.alerts")
-    except ModuleNotFoundError:
-        return
-    alerts.tell(alerts.Level.WARNING, key, text, over=over)
+    tell(Level.WARNING, key, text, settings=settings, over=over)

@@ -17,6 +17,7 @@ from exchanges.base import ExchangeReader, KeyRights
 from exchanges.errors import Busy, NoAnswer, Refused
 from execution.ladder import carry_over
 from execution.latch import kill_switch, set_latch
+from services.alerts import Level, tell
 from services.secrets import SecretUnavailable, describe, read_credentials
 from tasks.fingerprint import key_id
 from tasks.key_report import WITHDRAWS, expiry_warning, restriction_warning
@@ -187,8 +188,4 @@ def _settings_now(here: TradingSession) -> Settings:
 
 def _tell(here: TradingSession, level: str, about: str, text: str, *, over: bool = False) -> None:
     log.log({"info": logging.INFO, "warning": logging.WARNING}.get(level, logging.CRITICAL), "%s: %s", here.name, text)
-    try:
-        from services.alerts import Level, tell
-    except ImportError:
-        return
     tell(Level(level), f"{here.account}:key-{about}", f"{here.name}: {text}", settings=here.settings, over=over)
