@@ -17,7 +17,7 @@ from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped
 from cli.venues import venues_ready
-from config.guide import API_AWAY, EMERGENCY, section_of, section_of_refusal, see
+from config.guide import API_AWAY, CERTIFICATE, EMERGENCY, section_of, section_of_refusal, see
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
 from services.ledger import Ledger
@@ -300,7 +300,9 @@ def _say(report: CycleReport) -> None:
         f"{report.order_state}, {plain(report.order_filled)} filled" if report.order_state else report.reason
     )
     profit = "" if report.profit is None else f", profit {plain(report.profit.quantize(Decimal(1)))}"
-    where = see(section_of_refusal(report.refused) if report.refused else None)
+    where = see(
+        section_of_refusal(report.refused) if report.refused else CERTIFICATE if report.rung in CHECKS else None
+    )
     say(f"{report.cycle_id} {report.exchange} {report.rung}: {escape(what)}{where}{profit}")
 
 

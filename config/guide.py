@@ -75,7 +75,7 @@ DIFFERENCES = {
 }
 
 # What stands in no exception.
-API_AWAY, EMERGENCY, CHECKS, APPROVAL = "prefect-away", "emergency", "checks", "approval"
+API_AWAY, APPROVAL, CERTIFICATE, CHECKS, EMERGENCY = "prefect-away", "approval", "certificate", "checks", "emergency"
 
 
 def section_of(error: BaseException) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from config.loader import DEMO_FILE, ConfigurationError, canonical_exchange, load_settings, show_settings
-from config.reading import DEFAULT_FILE, LADDER_FILE
+from config.reading import DEFAULT_FILE, LADDER_FILE, PRACTICE_FILE
 from config.settings import EXCHANGES, Endpoint, Settings
 
 
@@ -221,6 +221,15 @@ def test_demo_thresholds_never_meet_real_money() -> None:
     )
 
 
+def test_practice_thresholds_never_meet_real_money_and_ask_for_a_person() -> None:
+    assert "config/practice.yml are for simulated venues only" in refusal(
+        "exchanges.bitbank.endpoint=live", files=(PRACTICE_FILE,)
+    )
+    ladder = load_settings([PRACTICE_FILE], (), {}).ladder
+    assert ladder.simulated_approves_itself is False
+    assert all(rung.min_fills == 1 for rung in (ladder.paper, ladder.minimal, ladder.ramp))
+
+
 def test_the_demo_passes_each_rung_after_two_cycles_and_a_minute() -> None:
     ladder = load_settings([DEMO_FILE], (), {}).ladder
     for rung in (ladder.paper, ladder.minimal, ladder.ramp):
@@ -234,7 +243,7 @@ def test_the_default_ladder_takes_days_for_every_rung() -> None:
         assert rung.min_fills > 0
 
 
-@pytest.mark.parametrize("path", [DEFAULT_FILE, LADDER_FILE, DEMO_FILE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [DEFAULT_FILE, LADDER_FILE, DEMO_FILE, PRACTICE_FILE], ids=lambda path: path.name)
 def test_every_setting_in_our_files_has_a_comment(path: Path) -> None:
     bare = [
         line
