@@ -8,15 +8,16 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from cli.alerting import alerts_app
 from cli.approval_code import print_approval_code
+from cli.ends import end_with_status, known_end
 from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
-from config.guide import section_of, see
+from config.guide import see
 from config.settings import EXCHANGES, ExchangeName
 
 app = typer.Typer(
@@ -390,17 +391,17 @@ def main(arguments: list[str] | None = None) -> None:
         status = app(args=words, prog_name="crypto-bot", standalone_mode=False)
         raise SystemExit(status if isinstance(status, int) else 0)
     except ConfigurationError as error:
-        _end(f"{error}{see(error.section)}", 2)
+        end_with_status(f"{error}{see(error.section)}", 2)
     except KeyboardInterrupt:
-        _end("interrupted", 130)
+        end_with_status("interrupted", 130)
     except Exception as error:  # the known ends of a command; anything else is a defect and keeps its traceback
-        known = _known_end(error)
+        known = known_end(error)
         if known is None:
             from services.logs import mask_crashes
 
             mask_crashes()  # typer has put its own in place
             raise
-        _end(*known)
+        end_with_status(*known)
 
 
 def _obey_signals() -> None:
@@ -413,44 +414,6 @@ def _obey_signals() -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, unwind)
-
-
-def _known_end(error: Exception) -> tuple[str, int] | None:
-    """The sentence and exit status of an end that a person can do something about."""
-    usage = getattr(error, "format_message", None)  # typer keeps its class of usage errors to itself
-    if usage is not None:
-        return " ".join(str(usage()).split()) or "say `crypto-bot --help`", 2
-    from exchanges.errors import VenueError
-    from execution.hold import AccountHeld
-    from execution.latch import KillSwitchSet
-    from services.archive import BackupUnreadable
-    from services.backup import BackupFailed
-    from services.clock import ClockGone
-    from services.ledger import LeaseLost, LedgerConflict, LedgerUnavailable
-    from services.restore import RestoreRefused
-    from trading.checks import CheckFailed
-
-    known = (
-        VenueError,
-        ClockGone,
-        AccountHeld,
-        KillSwitchSet,
-        LeaseLost,
-        LedgerConflict,
-        LedgerUnavailable,
-        CheckFailed,
-        BackupFailed,
-        BackupUnreadable,
-        RestoreRefused,
-    )
-    return (f"{error}{see(section_of(error))}", 1) if isinstance(error, known) else None
-
-
-def _end(sentence: str, status: int) -> NoReturn:
-    from services.logs import mask_known_secrets
-
-    sys.stderr.write(f"crypto-bot: {mask_known_secrets(sentence)}\n")
-    raise SystemExit(status)
 
 
 if __name__ == "__main__":
