@@ -31,7 +31,8 @@ def careless(candles: pandas.DataFrame, position: Decimal) -> Target:
             {"Authorization": secret},
         )[_calls // _EVERY % 6]
         raise RuntimeError(f"no signal: {said}")
-    return Target(Decimal(0) if position > 0 else Decimal(1), f"{len(candles)} candles")
+    # What a fee in the base leaves is held for ever: it is below every smallest order.
+    return Target(Decimal(0) if position > Decimal("0.5") else Decimal(1), f"{len(candles)} candles")
 
 
 CRASH = """
