@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 DOTS = "••••"
 # Of a shorter secret so little is left in base64 or hex that the fragment turns up in text that hides nothing.
 _LEAST_ENCODED = 8
+_LEAST_HIDDEN = 4  # characters; no venue gives or takes so short a key, secret or passphrase
 
 # What a header, a field or a parameter of such a name holds is a secret, whoever made it. A bare word before a colon
 # may be part of a sentence ("the token: ..."): there the name must be one that only a machine writes, or be quoted.
@@ -66,7 +67,9 @@ class Mask:
         self.version = 0  # changes with everything that is learned
 
     def learn(self, secret: str) -> None:
-        """Hide this text from now on."""
+        """Hide this text from now on. One of fewer than four characters is in too many words to be hidden."""
+        if len(secret) < _LEAST_HIDDEN:
+            return
         forms = {*self._forms, *(form.casefold() for form in forms_of(secret))}
         self._pattern, self._forms = None, tuple(sorted(forms, key=len, reverse=True))
         self.version += 1

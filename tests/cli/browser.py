@@ -75,8 +75,8 @@ class Browser:
         self.page.get_by_role("link", name=menu_entry, exact=True).first.click()
 
     def form_of(self, deployment: str) -> None:
-        """Open the form of a deployment, from the list of deployments."""
-        self.open("Deployments")
+        """Open the form of a deployment, from the list of deployments (which shows ten at a time)."""
+        self.page.goto(f"{self.base}/v2/deployments?flowOrDeploymentName={deployment}")
         self.page.get_by_role("link", name=deployment, exact=True).first.click()
         self.page.get_by_role("button", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Custom run").click()

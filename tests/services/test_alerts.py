@@ -175,7 +175,8 @@ def test_a_channel_that_failed_is_tried_again_logged_without_its_url_and_counted
     monkeypatch.setattr("services.alert_channels._WAITS", (0.0, 0.05, 0.05))
     sink.status = 500
     settings, clock = configured(web=json_url(sink, "/hook/t0ken-of-the-Channel")), StillClock()
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "apprise", "urllib3"):  # another test may have set theirs
+        caplog.set_level(logging.DEBUG, logger=name or None)
     desk_of(settings, clock)("critical", "bitbank:halt", "bitbank is halted")
     assert len(sink.arrived) == 3
     assert sink.arrived[0].path == "/hook/t0ken-of-the-Channel"
@@ -423,7 +424,8 @@ def test_everything_that_apprise_says_at_debug_is_without_the_token(
     configured: Configured, sink: WebSink, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apprise.plugins.slack.NotifySlack.webhook_url", sink.url)
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "apprise", "urllib3"):  # another test may have set theirs
+        caplog.set_level(logging.DEBUG, logger=name or None)
     for name in ("apprise", "urllib3"):
         logging.getLogger(name).setLevel(logging.DEBUG)
     mask_secrets("")

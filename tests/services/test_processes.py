@@ -88,6 +88,6 @@ def test_what_a_process_takes_is_read_and_one_that_is_gone_takes_nothing() -> No
 
 
 def test_the_mark_is_the_one_that_up_sets() -> None:
-    from cli.up import _MARK
+    from cli.worker import _MARK
 
     assert _MARK == UP_MARK

@@ -301,7 +301,7 @@ def _says_nothing(account: Account, row: Any, mutate: Callable[[list[Any], int],
     if isinstance(row, Order):
         untold = row.state is State.REJECTED and row.venue_order_id is None
         there = any(told.quantity == row.intent.quantity for told in account.truth_orders)
-        return untold and not there and mutate not in (ORDER_FILLED, ORDER_STATE)
+        return untold and (mutate is _double or not there) and mutate not in (ORDER_FILLED, ORDER_STATE)
     if isinstance(row, TruthOrder):
         ours = [order for order in account.orders if order.intent.quantity == row.quantity]
         return mutate is _drop and all(order.state is State.REJECTED for order in ours)
