@@ -274,7 +274,7 @@ def test_a_page_that_shows_something_else_is_noticed() -> None:
 
 # The reader's half minutes and ten-second cycles, made short; what is shown stays the same.
 QUICK = {
-    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "1",
+    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "2",  # what a reader types takes longer, and cycles cost
     **{f"CRYPTO_BOT__EXCHANGES__{name.upper()}__REQUESTS_PER_MINUTE": "1000" for name in EXCHANGES},
     **{f"CRYPTO_BOT__LADDER__{rung}__MIN_SECONDS": "1" for rung in ("PAPER", "MINIMAL", "RAMP")},
     **{f"CRYPTO_BOT__LADDER__{rung}__MIN_CYCLES": "1" for rung in ("PAPER", "MINIMAL", "RAMP")},
@@ -289,8 +289,9 @@ LEFT_OUT = (
     "crypto-bot --config my.yml status",  # as in the practice, here of a ledger that is empty
     "crypto-bot --config my.yml orders --json --limit 100",
     "crypto-bot --config my.yml audit verify",
+    "crypto-bot --config my.yml restore --to var/tried",  # the ledger was put back in the practice
     "crypto-bot --config my.yml audit verify --home var/tried",
-    "crypto-bot balances -e bitbank",  # tests/cli/test_views.py, as the next
+    "crypto-bot balances -e bitbank",  # tests/cli/test_views.py, as the last
     "crypto-bot orders -e bitbank --limit 3",
 )
 
