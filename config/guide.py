@@ -39,7 +39,7 @@ ERRORS = {
     "LedgerUnavailable": "ledger",
     "LedgerConflict": "ledger",
     "ClockGone": "simulated-venue",
-    "SecretMissing": "secrets",
+    "SecretMissing": "secret",
     "SecretRefused": "secret",
     "SecretUnavailable": "secret",
     "BackupFailed": "backup",

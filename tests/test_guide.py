@@ -32,6 +32,7 @@ from config.guide import (
 )
 from config.settings import EXCHANGES
 from exchanges.errors import RateLimitExceeded
+from services.secrets import SecretMissing
 from tests.cli.command import ROOT, Command, one_line
 from tests.guide import OTHER, PAGES, REAL, Walk, blocks, not_shown, reader_environment
 from tests.trading.test_notices import CALM
@@ -153,6 +154,7 @@ def test_an_error_without_a_section_of_its_own_has_that_of_its_kind() -> None:
     assert section_of(RateLimitExceeded("bitbank", "slow down", code="10009")) == "rate-limit"
     assert section_of(ConfigurationError("no key")) == "configuration"
     assert section_of(ConfigurationError("no key", section="keys")) == "keys"
+    assert section_of(SecretMissing("ALERTS_SLACK is not set")) == "secret"
     assert section_of(KeyError("a defect")) is None and see(None) == ""
 
 
