@@ -51,7 +51,7 @@ dead-sinks: setup-dev
 up-drill: setup
 	@$(BIN)/python scripts/up_drill.py
 
-# Both operations guides, typed command by command from fresh clones; about twelve minutes.
+# Both operations guides, typed command by command from fresh clones; about eleven minutes.
 guide: setup-dev
 	@$(BIN)/python -m tests.guide
 

@@ -52,10 +52,13 @@ def _named(settings: "Settings", channel: str | None) -> list[str]:
     if not known:
         raise ConfigurationError(
             "alerts.channels: no channel is configured; write alerts: {channels: [{name: slack, "
-            "url_secret: ALERTS_SLACK}]} into your configuration (docs/alerts-and-logs.md)"
+            "url_secret: ALERTS_SLACK}]} into your configuration",
+            section="alerts",
         )
     if channel is not None and channel not in known:
-        raise ConfigurationError(f"alerts: there is no channel {channel}; there are {', '.join(known)}")
+        raise ConfigurationError(
+            f"alerts: there is no channel {channel}; there are {', '.join(known)}", section="alerts"
+        )
     return known if channel is None else [channel]
 
 

@@ -32,7 +32,7 @@ from cli.telling import tell_death, tell_stop
 from cli.venues import venues_ready
 from cli.worker import CHECKOUT, absolute_places, end_worker, log_of, start_module, start_worker
 from config.errors import ConfigurationError
-from config.guide import EMERGENCY, see
+from config.guide import EMERGENCY, KILL_SWITCH, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.hold import holder_elsewhere
@@ -249,7 +249,8 @@ class _Operation:
         if latch is None:
             return ""
         return (
-            f"the kill switch was set by {latch.by} ({latch.reason}); crypto-bot rearm {name} --by NAME --reason TEXT"
+            f"the kill switch was set by {latch.by} ({latch.reason}); "
+            f"crypto-bot rearm {name} --by NAME --reason TEXT{see(KILL_SWITCH)}"
         )
 
     def _newest_cycle(self, name: ExchangeName) -> str:

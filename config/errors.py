@@ -7,6 +7,8 @@ class ConfigurationError(Exception):
     `section` is the place in the guide that says more (config/guide.py).
     """
 
-    def __init__(self, said: str, *, section: str = "configuration") -> None:
+    usual_section = "configuration"
+
+    def __init__(self, said: str, *, section: str | None = None) -> None:
         super().__init__(said)
-        self.section = section
+        self.section = section or self.usual_section

@@ -39,11 +39,20 @@ ERRORS = {
     "LedgerUnavailable": "ledger",
     "LedgerConflict": "ledger",
     "ClockGone": "simulated-venue",
+    "SecretMissing": "secret",
+    "SecretRefused": "secret",
+    "SecretUnavailable": "secret",
+    "BackupFailed": "backup",
+    "BackupUnreadable": "restore",
+    "RestoreRefused": "restore",
+    "UpkeepFailed": "upkeep",
+    "DigestNotTaken": "alerts",
 }
 
 # Risk rules (trading/risk.py), and what else a cycle may be refused by.
 RULES = {
     "kill_switch": "kill-switch",
+    "key_rights": "key-rights",
     "certificate": "certificate",
     "unproved_order": "unproved-order",
     "venue_state": "maintenance",
@@ -74,8 +83,40 @@ DIFFERENCES = {
     "several_candidates": "unproved-order",
 }
 
+# What alerts are about: one of the words of their key (trading/notices.py, tasks/keys.py, tasks/maintenance.py).
+ALERTS = {
+    "halt": "kill-switch",
+    "venue_halt": "maintenance",
+    "drift": "books",
+    "orphan": "orphans",
+    "unknown_order": "unproved-order",
+    "reduce_only": "losses",
+    "certificate": "certificate",
+    "clock_skew": "clock",
+    "data_age": "stale-data",
+    "key": "authentication",
+    "key-secret": "secret",
+    "key-rotation": "secret",
+    "key-rights": "key-rights",
+    "key-restriction": "keys",
+    "key-expiry": "keys",
+    "key-age": "secrets",
+    "ledger": "ledger",
+    "trader": "monitoring",
+    "up": "monitoring",
+    "cycle": "errors",
+    "prefect": "prefect-away",
+    "compatibility": "checks",
+    "read_only": "checks",
+    "minimal_order": "checks",
+    "rung": "certificate",
+    "stop": "emergency",
+    "upkeep": "upkeep",
+}
+
 # What stands in no exception.
 API_AWAY, APPROVAL, CERTIFICATE, CHECKS, EMERGENCY = "prefect-away", "approval", "certificate", "checks", "emergency"
+KILL_SWITCH = "kill-switch"
 
 
 def section_of(error: BaseException) -> str | None:
@@ -93,6 +134,11 @@ def section_of_refusal(refused: str) -> str | None:
         found = [anchor for kind, anchor in DIFFERENCES.items() if f" {kind}" in told]
         return found[0] if found else RULES[rule]
     return RULES.get(rule)
+
+
+def section_of_alert(key: str) -> str | None:
+    """The anchor for an alert, by its key, e.g. `bitbank:halt`."""
+    return next((ALERTS[word] for word in key.split(":") if word in ALERTS), None)
 
 
 def place(section: str, environ: Mapping[str, str] | None = None) -> str:

@@ -22,6 +22,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from config.errors import ConfigurationError
+from config.guide import section_of_alert, see
 from config.settings import Settings
 from services.alert_channels import Channel
 from services.alert_memory import AlertMemory
@@ -114,7 +115,8 @@ class AlertDesk:
             self.memory.forget()
             ready = self.memory.judge(notices, now)
         for notice in ready:
-            body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST, {socket.gethostname()}"
+            where = "" if notice.over or notice.level == Level.INFO else see(section_of_alert(notice.key))
+            body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST, {socket.gethostname()}{where}"
             for channel in self._channels:
                 if _LEVELS.index(notice.level) >= _LEVELS.index(channel.settings.level):
                     self._hand_to(channel, notice, body)

@@ -94,10 +94,13 @@ def backup_secret(settings: Settings) -> Secret:
         secret = named(settings, name)
     except SecretMissing as error:
         raise ConfigurationError(
-            f"backups are encrypted and need a secret: {error}; set {name}, and keep it where the backups are not"
+            f"backups are encrypted and need a secret: {error}; set {name}, and keep it where the backups are not",
+            section="backup",
         ) from None
     if len(secret.reveal()) < _LEAST_SECRET:
-        raise ConfigurationError(f"{name} is shorter than {_LEAST_SECRET} characters: choose a longer one")
+        raise ConfigurationError(
+            f"{name} is shorter than {_LEAST_SECRET} characters: choose a longer one", section="backup"
+        )
     return secret
 
 

@@ -43,9 +43,13 @@ _REMEDIES = {
 class SecretUnavailable(ConfigurationError):
     """The service does not answer, or what came was damaged: asked again later, it may."""
 
+    usual_section = "secret"
+
 
 class SecretRefused(ConfigurationError):
     """The secret may not be read, is not there, is disabled or destroyed, or is not what it should be."""
+
+    usual_section = "secret"
 
 
 class SecretMissing(SecretRefused):

@@ -16,6 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from config.guide import CHECKS, place
 from config.loader import canonical_exchange
 from execution.emergency import EmergencyStop
 from services.alerts import tell_all
@@ -32,13 +33,14 @@ async def publish_stage(report: StageReport, rung: str) -> None:
     tell_all(notices_of_checks(report), open_settings(canonical_exchange(report.exchange)))
     failures = "".join(f"\n- **{check.name}**: {check.detail}" for check in report.failures)
     warnings = "".join(f"\n- {check.name}: warning: {check.warning}" for check in report.warnings)
+    to_do = "" if report.passed else f"\n\nWhat to do: `{place(CHECKS)}`"
     await acreate_markdown_artifact(
         key=artifact_key(report.stage, report.exchange),
         markdown=(
             f"# {report.stage} at {report.exchange}: {'passed' if report.passed else 'FAILED'}\n\n"
             f"{len(report.checks) - len(report.failures)} of {len(report.checks)} checks passed for {report.symbol}, "
             f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC (market time). "
-            f"Rung in force: **{rung or 'none'}**.\n{failures}{warnings}"
+            f"Rung in force: **{rung or 'none'}**.\n{failures}{warnings}{to_do}"
         ),
         description=f"{report.stage} at {report.exchange}",
     )

@@ -33,7 +33,7 @@ _MARKERS = {
     "別のマシン": OTHER,
 }
 _PATIENCE = 120.0  # seconds; the machine may be shared
-_LOOKS = re.compile(r"crypto-bot (ladder|status|balances|approve(?!.*--code))")
+_LOOKS = re.compile(r"crypto-bot (ladder|status|balances|fills|approve(?!.*--code))")
 _STAYS = re.compile(r"crypto-bot (venue|up|trade(?!.*--once))")
 _DIGEST, _CODE = re.compile(r"\b[0-9a-f]{64}\b"), re.compile(r"(?<=--code )[0-9a-f]{10}\b")
 _STAYS_IN_FORCE = ("cd ", "export ", "unset ")

@@ -19,11 +19,24 @@ from cli.main import app
 from cli.prefect_server import free_port
 from cli.settings import take_common_options
 from config.errors import ConfigurationError
-from config.guide import DIFFERENCES, ERRORS, RULES, place, section_of, section_of_refusal, see
+from config.guide import (
+    ALERTS,
+    DIFFERENCES,
+    ERRORS,
+    RULES,
+    place,
+    section_of,
+    section_of_alert,
+    section_of_refusal,
+    see,
+)
 from config.settings import EXCHANGES
 from exchanges.errors import RateLimitExceeded
+from services.secrets import SecretMissing
 from tests.cli.command import ROOT, Command, one_line
 from tests.guide import OTHER, PAGES, REAL, Walk, blocks, not_shown, reader_environment
+from tests.trading.test_notices import CALM
+from trading.notices import notices_of_cycle
 from trading.risk import RULES as RISK_RULES
 
 TEXT = {language: page.read_text(encoding="utf-8") for language, page in PAGES.items()}
@@ -31,7 +44,7 @@ BOTH = pytest.mark.parametrize("language", PAGES)
 ROOMS = ("cli", "config", "exchanges", "execution", "flows", "services", "strategies", "tasks", "trading")
 # A person never sees these: they end inside the program.
 INNER = frozenset({"CallNotAllowed", "NoRoom", "IllegalTransition", "NotMoney", "StrategyError", "_TraderGone"})
-INNER_HERE = INNER | {"_NotApplicable", "VenueError"}
+INNER_HERE = INNER | {"_NotApplicable", "VenueError", "NotAMetric", "NotDelivered", "_NotReached"}
 
 
 def anchors(text: str) -> list[str]:
@@ -124,10 +137,24 @@ def test_what_a_cycle_refuses_leads_to_the_section_about_it() -> None:
     assert section_of_refusal("nothing that is known") is None
 
 
+def test_every_alert_of_trouble_leads_to_a_section() -> None:
+    words = {each.key.partition(":")[2] for each in notices_of_cycle(CALM, None)}
+    for file in (ROOT / "trading" / "notices.py", ROOT / "tasks" / "keys.py"):
+        source = file.read_text(encoding="utf-8")
+        words |= set(re.findall(r'f"\{name\}:(\w+)"', source))
+        words |= {f"key-{about}" for about in re.findall(r'_tell\(here, "(?:critical|warning)", "(\w+)"', source)}
+    assert {"halt", "key", "rung", "key-secret", "key-rotation"} <= words
+    assert {word for word in words if section_of_alert(f"bitbank:{word}") is None} == set()
+    assert set(ALERTS.values()) <= set(anchors(TEXT["en"]))
+    assert section_of_alert("upkeep:restore-drill:chain") == "upkeep"
+    assert section_of_alert("stop") == "emergency" and section_of_alert("nothing:known") is None
+
+
 def test_an_error_without_a_section_of_its_own_has_that_of_its_kind() -> None:
     assert section_of(RateLimitExceeded("bitbank", "slow down", code="10009")) == "rate-limit"
     assert section_of(ConfigurationError("no key")) == "configuration"
     assert section_of(ConfigurationError("no key", section="keys")) == "keys"
+    assert section_of(SecretMissing("ALERTS_SLACK is not set")) == "secret"
     assert section_of(KeyError("a defect")) is None and see(None) == ""
 
 
@@ -218,8 +245,9 @@ def _parse(words: list[str]) -> None:
     """Read a command line as the program does, and run nothing. Raises what it raises for a wrong one."""
     group: Any = typer.main.get_command(app)
     context = group.make_context("crypto-bot", take_common_options(words, {}))
-    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-    command.make_context(name, rest, parent=context)
+    while hasattr(group, "commands"):
+        name, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+        context = group.make_context(name, rest, parent=context)
 
 
 @BOTH
@@ -248,18 +276,35 @@ def test_a_page_that_shows_something_else_is_noticed() -> None:
 
 # The reader's half minutes and ten-second cycles, made short; what is shown stays the same.
 QUICK = {
-    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "1",
+    "CRYPTO_BOT__EXECUTION__CYCLE_SECONDS": "2",  # what a reader types takes longer, and cycles cost
     **{f"CRYPTO_BOT__EXCHANGES__{name.upper()}__REQUESTS_PER_MINUTE": "1000" for name in EXCHANGES},
     **{f"CRYPTO_BOT__LADDER__{rung}__MIN_SECONDS": "1" for rung in ("PAPER", "MINIMAL", "RAMP")},
     **{f"CRYPTO_BOT__LADDER__{rung}__MIN_CYCLES": "1" for rung in ("PAPER", "MINIMAL", "RAMP")},
 }
 
 
+# Done again by a command after it, or elsewhere; each costs a start of the program.
+LEFT_OUT = (
+    "make setup",  # this test runs in what is installed
+    "crypto-bot check bitbank",  # all of it is in the check after it
+    "crypto-bot trade bitbank --once",  # tests/execution/test_hold.py; it starts for five seconds to be refused
+    "crypto-bot --config my.yml status",  # as in the practice, here of a ledger that is empty
+    "crypto-bot --config my.yml orders --json --limit 100",
+    "crypto-bot --config my.yml audit verify",
+    "crypto-bot --config my.yml restore --to var/tried",  # the ledger was put back in the practice
+    "crypto-bot --config my.yml audit verify --home var/tried",
+    "crypto-bot balances -e bitbank",  # tests/cli/test_views.py, as the last
+    "crypto-bot orders -e bitbank --limit 3",
+)
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
-def test_the_guide_leads_to_a_ramped_up_bot(tmp_path: Path, prefect_url: str) -> None:
-    """Every command of the walk, with short rungs. In the other language the commands are the same (above).
-    `make guide` takes both at their own pace, from fresh clones.
+def test_the_guide_leads_to_a_bot_with_real_orders_and_back_from_a_lost_ledger(
+    tmp_path: Path, prefect_url: str
+) -> None:
+    """The commands of the walk, with short rungs and one approval. In the other language the commands are the same
+    (above). `make guide` takes both wholly, at their own pace, from fresh clones.
     """
     home = tmp_path / "crypto-bot"
     home.mkdir()
@@ -268,13 +313,16 @@ def test_the_guide_leads_to_a_ramped_up_bot(tmp_path: Path, prefect_url: str) ->
     (home / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     environment = {**reader_environment(ROOT, "en"), **QUICK, "PREFECT_API_URL": prefect_url}
     walk = Walk(tmp_path, environment, free_port())
-    left_out = (
-        "make setup",  # this test runs in what is installed
-        "crypto-bot check bitbank",  # all of it is done again by the check after it
-        "crypto-bot trade bitbank --once",  # tests/execution/test_hold.py; it starts for five seconds to be refused
-    )
-    ran = walk.take(TEXT["en"], left_out)
-    assert ran > 30
+    assert walk.take(with_one_approval(TEXT["en"]), LEFT_OUT) > 30
+
+
+def with_one_approval(page: str) -> str:
+    """The page of a reader who is content with the first rung of real orders, and leaves it for paper."""
+    approval = '\n```console\n# terminal 3\n$ crypto-bot approve bitbank --by Sato --reason "the books agree"\n'
+    before, found, more = page.partition(approval)
+    assert found
+    after = more.partition("\n```\n")[2].replace("ramp_100", "minimal")
+    return f"{before}\n{after.replace('--to ramp_25', '--to paper').replace('now on ramp_25', 'now on paper')}"
 
 
 def _sources() -> list[Path]:

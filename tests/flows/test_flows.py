@@ -83,7 +83,8 @@ async def test_a_stage_that_fails_is_failed_in_prefect_with_what_failed(
     assert [check.name for check in failed.value.report.failures] == ["target size"]
     run = await last_run("compatibility bybit")
     assert run.state.is_failed() and "target size" in run.state.message
-    assert "FAILED" in (await artifacts("compatibility-bybit"))[-1].data
+    told = (await artifacts("compatibility-bybit"))[-1].data
+    assert "FAILED" in told and "#checks" in told
     with contextlib.closing(Ledger(load_settings().ledger_url)) as ledger:
         assert ledger.rung("bybit", "BTC/USDT") is None
 
