@@ -21,13 +21,12 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cli.prefect_auth import authorization, known_password, password_environment
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.guide import API_AWAY
-from config.secret import Secret
+from config.secret import know_passwords
 from config.settings_prefect import PrefectSettings
 
 # Where a running server leaves its address for other commands.
@@ -158,7 +157,7 @@ def _database(settings: PrefectSettings) -> dict[str, str]:
     if settings.database_url is None:
         return {}
     url = settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-    Secret(urlsplit(url).password or "")  # tells the log mask
+    know_passwords(url)
     return {_DATABASE: url}
 
 
