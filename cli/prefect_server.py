@@ -164,6 +164,7 @@ def _database(settings: PrefectSettings) -> dict[str, str]:
 def refuse_absent_api(settings: PrefectSettings) -> None:
     """Raise ConfigurationError when an API is named (PREFECT_API_URL, `prefect.api_url`) and does not answer."""
     named = os.environ.get("PREFECT_API_URL")
+    know_passwords(named or settings.api_url or "")
     if named and not api_is_up(named):
         said = f"PREFECT_API_URL {named} does not answer: start that server or unset it"
         raise ConfigurationError(said, section=API_AWAY)

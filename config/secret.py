@@ -48,7 +48,7 @@ class Secret:
 
 
 def know_passwords(url: str) -> None:
-    """Tell the log mask each password in the URL of a database: before its host, and among its parameters."""
+    """Tell the log mask each password in a URL: before its host, and among its parameters."""
     try:
         split = urlsplit(url)
     except ValueError:

@@ -197,7 +197,7 @@ class Canary:
         self._run("audit", "verify")
         self._run("orders", "--json")
         self._run("secrets", "--json", env=self._keys())
-        self._with_the_password_of_a_ledger(home)
+        self._with_passwords_in_addresses(home)
         self._with_secrets_where_none_belongs()
         self._run(python=(_MONITORING,), env={"PREFECT_HOME": str(home / "prefect")})
         self._run("alerts", "digest")
@@ -213,8 +213,8 @@ class Canary:
             told[f"CRYPTO_BOT__EXCHANGES__{name.upper()}__BASE_URL"] = "http://127.0.0.1:9"
         return told
 
-    def _with_the_password_of_a_ledger(self, home: Path) -> None:
-        """In a file that goes into a backup, and in the address of a database that does not answer."""
+    def _with_passwords_in_addresses(self, home: Path) -> None:
+        """In a file that goes into a backup, and in the addresses of a database and an API that do not answer."""
         url = f"postgresql://bot:{self.planted['ledger password']}@127.0.0.1:9/bot"
         file = self.folder / "own.yml"
         file.write_text(f"ledger:\n  url: {url}\n")
@@ -227,6 +227,8 @@ class Canary:
             away = {"CRYPTO_BOT__LEDGER__URL": address}
             for words in (("config", "show"), ("status",), ("stop",), ("backup",), ("audit", "verify")):
                 self._run(*words, env=away, what="with its ledger away")
+        api = f"http://bot:{self.planted['another token']}@127.0.0.1:9/api"
+        self._run("trade", self.names[0], env={"PREFECT_API_URL": api}, what="with Prefect's API away")
 
     def _with_secrets_where_none_belongs(self) -> None:
         """What a person may do by mistake; the command refuses it."""
@@ -305,6 +307,7 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
             canary.demo(style)
         canary.commands()
         bodies = "\n".join(f"{each.body}\n{ {**each.headers, 'Authorization': ''} }" for each in sink.arrived)
+    (folder / "alerts.txt").write_text(bodies)
     leaks: list[Leak] = search(bodies.encode(), canary.planted, "the alerts that arrived")
     for place, text in canary.said.items():
         leaks += search(text, canary.planted, place)
