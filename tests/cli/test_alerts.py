@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from cli.alerting import alerts_test
+from cli.alerting import _named
 from config.errors import ConfigurationError
+from config.loader import load_settings
 from tests.cli.command import Command
 from tests.services.sinks import WebSink, silent_port, web_sink
 
@@ -73,17 +74,12 @@ def test_a_test_says_of_each_channel_what_came_of_it(command: Command) -> None:
     assert "p4th-Of-the-hook" not in both.stdout + both.stderr
 
 
-def test_a_test_of_a_channel_that_is_not_there_says_which_there_are_or_how_to_make_one(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CRYPTO_BOT_HOME", str(command.home))
-    monkeypatch.setenv("CRYPTO_BOT__LOGGING__HANDLERS", "[]")
+def test_a_test_of_a_channel_that_is_not_there_says_which_there_are_or_how_to_make_one() -> None:
     with pytest.raises(ConfigurationError, match="url_secret"):
-        alerts_test("wib")
-    channels(command, web="json://127.0.0.1:9", gone="json://127.0.0.1:9")
-    monkeypatch.setenv("CRYPTO_BOT__ALERTS__CHANNELS", command.environment["CRYPTO_BOT__ALERTS__CHANNELS"])
+        _named(load_settings((), (), {}), "wib")
+    two = "alerts.channels=[{name: web, url_secret: ALERTS_WEB}, {name: gone, url_secret: ALERTS_GONE}]"
     with pytest.raises(ConfigurationError, match=r"^alerts: there is no channel wib; there are web, gone$"):
-        alerts_test("wib")
+        _named(load_settings((), (two,), {}), "wib")
 
 
 def test_a_stop_without_a_channel_imports_no_apprise(command: Command) -> None:
