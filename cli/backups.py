@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from sqlalchemy.engine import make_url
 
 from cli.output import print_json, print_table, say
 from config.errors import ConfigurationError
@@ -19,6 +18,7 @@ from services.backup import backup_directory, backup_secret, backups_in, make_ba
 from services.backup_texts import settings_texts
 from services.clock import WallClock
 from services.ledger import Ledger
+from services.ledger_database import checked_url
 from services.restore import restore
 from trading.audit import AuditReport
 
@@ -89,7 +89,7 @@ def _newest(settings: Settings) -> Path:
 def run_verify(*, as_json: bool) -> int:
     """Prove the ledger; exit status 1 with the first row that is not what was written."""
     settings = load_settings()
-    url = make_url(settings.ledger_url)
+    url = checked_url(settings.ledger_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         raise ConfigurationError(f"audit verify: there is no ledger at {url.database}; check --home")
     began = time.monotonic()

@@ -21,13 +21,12 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cli.prefect_auth import authorization, known_password, password_environment
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.guide import API_AWAY
-from config.secret import Secret
+from config.secret import know_passwords
 from config.settings_prefect import PrefectSettings
 
 # Where a running server leaves its address for other commands.
@@ -158,13 +157,14 @@ def _database(settings: PrefectSettings) -> dict[str, str]:
     if settings.database_url is None:
         return {}
     url = settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-    Secret(urlsplit(url).password or "")  # tells the log mask
+    know_passwords(url)
     return {_DATABASE: url}
 
 
 def refuse_absent_api(settings: PrefectSettings) -> None:
     """Raise ConfigurationError when an API is named (PREFECT_API_URL, `prefect.api_url`) and does not answer."""
     named = os.environ.get("PREFECT_API_URL")
+    know_passwords(named or settings.api_url or "")
     if named and not api_is_up(named):
         said = f"PREFECT_API_URL {named} does not answer: start that server or unset it"
         raise ConfigurationError(said, section=API_AWAY)

@@ -1,6 +1,7 @@
 """A secret has its own type: whatever prints it prints dots."""
 
 from collections.abc import Callable
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 _listeners: list[Callable[[str], None]] = []
 _known: set[str] = set()
@@ -44,6 +45,18 @@ class Secret:
     def __reduce__(self) -> tuple[object, ...]:
         # A pickled secret would land in results, queues and databases.
         raise TypeError("a secret is never pickled")
+
+
+def know_passwords(url: str) -> None:
+    """Tell the log mask each password in a URL: before its host, and among its parameters."""
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return  # no URL; whoever opens it says so
+    found = [value for name, value in parse_qsl(split.query) if "password" in name.lower()]
+    for each in (split.password or "", *found):
+        Secret(each)
+        Secret(unquote(each))
 
 
 def watch_secrets(listener: Callable[[str], None]) -> None:

@@ -8,28 +8,22 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from config.settings_secrets import SecretName
 from config.strict import Strict
 
-_SECRET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _MINUTES_A_DAY = 24 * 60
 
 
 class ChannelSettings(Strict):
     name: str = Field(description="name: yours, for `crypto-bot alerts test --channel NAME`", min_length=1)
-    url_secret: str = Field(description="name of the secret that holds the channel's Apprise URL, e.g. ALERTS_SLACK")
+    url_secret: SecretName = Field(
+        description="name of the secret that holds the channel's Apprise URL, e.g. ALERTS_SLACK"
+    )
     level: Literal["info", "warning", "critical"] = Field(
         "warning", description="info, warning or critical: the least level that is told at once"
     )
     digest: bool = Field(True, description="true or false: whether the daily digest goes there")
-
-    @field_validator("url_secret")
-    @classmethod
-    def _is_a_name(cls, value: str) -> str:
-        if not _SECRET_NAME.fullmatch(value):
-            # The words ", was" keep the loader from printing the value, which may be the URL itself.
-            raise ValueError("must be the name of a secret, was something else (the URL never stands in a file)")
-        return value
 
 
 class AlertSettings(Strict):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from config.settings_secrets import SecretName
 from config.strict import Strict
 
 
@@ -20,9 +21,8 @@ class UpkeepSettings(Strict):
     backup_max_age_hours: float = Field(
         30, gt=0, description="hours: the restore drill complains about a newest backup that is older"
     )
-    backup_secret: str = Field(
+    backup_secret: SecretName = Field(
         "CRYPTO_BOT_BACKUP_KEY",
-        min_length=1,
         description="name of the secret that encrypts backups (provider env: of the variable); never the secret itself",
     )
     prefect_run_days: float = Field(

@@ -3,13 +3,14 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from config.strict import Strict
 
 LATEST = "latest"
 # The longest that a secret service which is away may hold up whoever asks for a secret.
 LONGEST_WAIT_SECONDS = 5.0
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,99}")  # of a variable; capitals, so that hardly any secret looks like one
 _PART_OF_A_NAME = re.compile(r"[A-Za-z0-9_-]*")  # of a secret's id in Secret Manager
 
 
@@ -22,7 +23,17 @@ def _version(value: object) -> int | str:
     return number
 
 
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        # The words ", was" keep the loader from printing the value, which may be the secret itself.
+        raise ValueError(
+            "must be the name of a variable in capitals, was something else (the secret itself never stands here)"
+        )
+    return value
+
+
 Version = Annotated[int | str, BeforeValidator(_version)]
+SecretName = Annotated[str, AfterValidator(_name)]  # of a secret that a setting points to
 
 
 class GoogleSecretsSettings(Strict):

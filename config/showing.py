@@ -13,7 +13,8 @@ from config.reading import KeyPath, Tree
 from config.settings import Settings
 from trading.money import plain
 
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):([^@\s]*)(?=@)")
+# Up to the last @, and also where the // is missing: who shows a URL that is wrong must not show what is right in it.
+_PASSWORD_IN_URL = re.compile(r"((?:^(?!.*//)|//)[^/@\s:]*:)\S*(?=@)|(?<=[?&])(\w*password=)[^&\s]*", re.IGNORECASE)
 
 
 def render(settings: Settings, tree: Tree) -> str:
@@ -49,5 +50,5 @@ def _scalar(value: Any, tree: Tree, path: KeyPath) -> str:
     if isinstance(value, (Path, Enum)):
         value = str(value)
     if isinstance(value, str):
-        value = _PASSWORD_IN_URL.sub(r"\1:••••", value)
+        value = _PASSWORD_IN_URL.sub(r"\1\2••••", value)
     return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).split("\n...")[0].strip()

@@ -6,7 +6,8 @@ Planted are the keys of four simulated venues, the address of a webhook, an appr
 password of a ledger. A careless strategy says one of them in its errors, in every form (tests/canary.py). Then
 everything that was left is searched in raw, URL-encoded, base64 and hex form (tests/leaks.py): stdout and stderr, every
 file under home (logs, ledger, Prefect's database with its states, logs, parameters, artifacts and events, also cell by
-cell, the alerts' memory, metrics, backups), the alerts that arrived, and the tracebacks of commands that crashed.
+cell, the alerts' memory, metrics, Prometheus's texts), the backups as they are and unpacked, the alerts that arrived,
+and the tracebacks of commands that crashed.
 
 Two places hold the keys of a simulated venue on purpose: the first line of `crypto-bot venue`, which is not part of
 this, and `<home>/venues/NAME.json` (mode 600) as long as the venue runs.
@@ -37,10 +38,12 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from config.settings import EXCHANGES  # noqa: E402
+from config.credentials import credential_variables  # noqa: E402
+from config.loader import DEMO_FILE  # noqa: E402
+from config.settings import EXCHANGES, Endpoint  # noqa: E402
 from simvenue.build import secrets_for, wire_class  # noqa: E402
 from tests.canary import CRASH, SAID  # noqa: E402
-from tests.leaks import Leak, forms, search, search_files  # noqa: E402
+from tests.leaks import Leak, forms, search, search_backups, search_files  # noqa: E402
 from tests.services.sinks import WebSink, web_sink  # noqa: E402
 
 _PATIENCE = 240.0  # seconds until the demo must trade
@@ -60,7 +63,13 @@ _SETTINGS = {
     "RISK__DUPLICATE_WINDOW_SECONDS": "0",
     "ALERTS__REPEAT_MINUTES": "0.05",
     "ALERTS__TIMEOUT_SECONDS": "2",
+    "MONITORING__SINKS": '["file", "prometheus"]',
 }
+_MONITORING = """
+import asyncio
+from flows.monitoring import monitoring
+print(asyncio.run(monitoring()))
+"""  # as its deployment runs it: a process of its own, which leaves a text for Prometheus
 
 
 @dataclass
@@ -91,7 +100,7 @@ class Canary:
             self.planted |= {f"{name} key": made.api_key, f"{name} secret": made.api_secret}
             if name == "okcoinjp":
                 self.planted[f"{name} passphrase"] = made.passphrase
-        for what in ("webhook", "approval secret", "backup key", "another token"):
+        for what in ("webhook", "approval secret", "backup key", "another token", "ledger password"):
             self.planted[what] = f"Canary+{secrets.token_urlsafe(18)}"
         channel = [{"name": "web", "url_secret": "ALERTS_WEB", "level": "info"}]
         self.environ = {
@@ -174,20 +183,63 @@ class Canary:
 
     def commands(self) -> None:
         """Commands that use what was planted, and ones that crash, on what the demo has left."""
-        self.environ["CRYPTO_BOT_HOME"] = str(self.folder_of("taker") / "demo")
+        home = self.folder_of("taker") / "demo"
+        self.environ |= {"CRYPTO_BOT_HOME": str(home), "CRYPTO_BOT_CONFIG": str(DEMO_FILE)}
         digest = ("--phrase", "x", "--code", "y")
-        runs = {
-            "stop": self._command("stop"),
-            "status": self._command("status", "--json"),
-            "alerts test": self._command("alerts", "test"),
-            "alerts digest": self._command("alerts", "digest"),
-            "approve": self._command("approve", self.names[0], "--by", "me", "--reason", "canary", *digest),
-            "config show": self._command("config", "show"),
-            "check": self._command("check", self.names[0], "-v"),
-            "crash": [sys.executable, "-c", CRASH, self.planted[f"{self.names[0]} secret"]],
-        }
         with self._venue_with_a_key_that_may_withdraw():
-            self._run(runs)
+            self._run("stop")
+            self._run("status", "--json")
+            self._run("alerts", "test")
+            self._run("approve", self.names[0], "--by", "me", "--reason", "canary", *digest)
+            self._run("config", "show")
+            self._run("check", self.names[0], "-v")
+            self._run("maintenance", "heartbeat", "database-upkeep", "venue-drift")
+        self._run("audit", "verify")
+        self._run("orders", "--json")
+        self._run("secrets", "--json", env=self._keys())
+        self._with_passwords_in_addresses(home)
+        self._with_secrets_where_none_belongs()
+        self._run(python=(_MONITORING,), env={"PREFECT_HOME": str(home / "prefect")})
+        self._run("alerts", "digest")
+        self._run(python=(CRASH, self.planted[f"{self.names[0]} secret"]))
+
+    def _keys(self) -> dict[str, str]:
+        """The keys of every venue where a person puts them."""
+        told: dict[str, str] = {}
+        for name in self.names:
+            fields = ("key", "secret", "passphrase")[: 3 if name == "okcoinjp" else 2]
+            variables = credential_variables(name, Endpoint.SIMULATED)
+            told |= dict(zip(variables, (self.planted[f"{name} {field}"] for field in fields), strict=True))
+            told[f"CRYPTO_BOT__EXCHANGES__{name.upper()}__BASE_URL"] = "http://127.0.0.1:9"
+        return told
+
+    def _with_passwords_in_addresses(self, home: Path) -> None:
+        """In a file that goes into a backup, and in the addresses of a database and an API that do not answer."""
+        url = f"postgresql://bot:{self.planted['ledger password']}@127.0.0.1:9/bot"
+        file = self.folder / "own.yml"
+        file.write_text(f"ledger:\n  url: {url}\n")
+        both = f"{DEMO_FILE}{os.pathsep}{file}"
+        here = {"CRYPTO_BOT_CONFIG": both, "CRYPTO_BOT__LEDGER__URL": f"sqlite:///{home / 'ledger.db'}"}
+        self._run("backup", env=here)
+        self._run("maintenance", "restore-drill", env=here)
+        in_a_parameter = f"postgresql://127.0.0.1:9/bot?user=bot&password={self.planted['ledger password']}"
+        for address in (url, in_a_parameter):
+            away = {"CRYPTO_BOT__LEDGER__URL": address}
+            for words in (("config", "show"), ("status",), ("stop",), ("backup",), ("audit", "verify")):
+                self._run(*words, env=away, what="with its ledger away")
+        api = f"http://bot:{self.planted['another token']}@127.0.0.1:9/api"
+        self._run("trade", self.names[0], env={"PREFECT_API_URL": api}, what="with Prefect's API away")
+
+    def _with_secrets_where_none_belongs(self) -> None:
+        """What a person may do by mistake; the command refuses it."""
+        channel = [{"name": "web", "url_secret": self.environ["ALERTS_WEB"]}]
+        mistakes = {
+            "CRYPTO_BOT__ALERTS__CHANNELS": json.dumps(channel),
+            "CRYPTO_BOT__EXCHANGES__BYBIT__API_SECRET": self.planted[f"{self.names[0]} secret"],
+            "CRYPTO_BOT__MAINTENANCE__BACKUP_SECRET": self.planted["backup key"],
+        }
+        for variable, value in mistakes.items():
+            self._run("config", "show", env={variable: value}, what=variable)
 
     @contextlib.contextmanager
     def _venue_with_a_key_that_may_withdraw(self) -> Iterator[None]:
@@ -202,18 +254,24 @@ class Canary:
                 venue.send_signal(signal.SIGTERM)
                 venue.wait(timeout=30)
 
-    def _run(self, runs: Mapping[str, Sequence[str]]) -> None:
-        for what, words in runs.items():
-            done = subprocess.run(
-                words,
-                env=self.environ,
-                cwd=ROOT,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                timeout=120,
-                check=False,
-            )
-            self.said[f"{what}, stdout"], self.said[f"{what}, stderr"] = done.stdout, done.stderr
+    def _run(
+        self, *words: str, python: Sequence[str] = (), env: Mapping[str, str] | None = None, what: str = ""
+    ) -> None:
+        """Run a command, or a Python text with its arguments, to its end."""
+        command = [sys.executable, "-c", *python] if python else self._command(*words)
+        done = subprocess.run(
+            command,
+            env={**self.environ, **(env or {})},
+            cwd=ROOT,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+        name = " ".join(words or ("python",)) + f" {what}".rstrip()
+        number = len(self.said)
+        (self.folder / f"{number}.out").write_bytes(f"{name}: {done.returncode}\n".encode() + done.stdout + done.stderr)
+        self.said[f"{number}.out, {name}"] = done.stdout + done.stderr
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "cli.main", *words]
@@ -249,17 +307,21 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
             canary.demo(style)
         canary.commands()
         bodies = "\n".join(f"{each.body}\n{ {**each.headers, 'Authorization': ''} }" for each in sink.arrived)
+    (folder / "alerts.txt").write_text(bodies)
     leaks: list[Leak] = search(bodies.encode(), canary.planted, "the alerts that arrived")
     for place, text in canary.said.items():
         leaks += search(text, canary.planted, place)
     found, files, size = search_files(canary.home, canary.planted)
-    leaks += found
+    in_backups, parts = search_backups(canary.home, canary.planted["backup key"], canary.planted)
+    leaks += found + in_backups
     missed = self_check(canary.planted)
     logs = "".join(path.read_text(errors="replace") for path in canary.home.rglob("crypto-bot.log*"))
     masked = logs.count("••••")
     out = sys.stdout.write
     out(f"{len(canary.planted)} values planted, {sum(len(list(forms(v))) for v in canary.planted.values())} forms\n")
     out(f"searched {files} files with {size / 1e6:.1f} MB, {len(canary.said)} outputs, {len(sink.arrived)} alerts\n")
+    metrics = [len(list(canary.home.rglob(each))) for each in ("metrics.jsonl*", "*.prom")]
+    out(f"{len(parts)} parts of backups; {metrics[0]} files of metrics, {metrics[1]} texts for Prometheus\n")
     out(f"{logs.count(chr(10))} lines of log, {logs.count(' DEBUG ')} at DEBUG; {masked} times something was masked\n")
     for name in names:
         never = ", ".join(sorted(canary.silent.get(name, ()))) or "none"
@@ -269,6 +331,7 @@ def run(folder: Path, names: Sequence[str], seed: int) -> int:
     for each in missed:
         out(f"NOT FOUND THOUGH PLANTED ON PURPOSE: {each}\n")
     tried = all(canary.struck.get(name) for name in names) and masked and "may withdraw" in bodies
+    tried = tried and {"ledger.db", "settings.yml", "config/2-own.yml"} <= set(parts) and all(metrics)
     verdict = "nothing is left anywhere" if not leaks and not missed and tried else "FAILED"
     out(f"{verdict} ({len(leaks)} leaks, {len(missed)} forms missed; {time.monotonic() - began:.0f} s)\n")
     return 0 if not leaks and not missed and tried else 1

@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 )
 
 from config.errors import ConfigurationError
-from config.secret import Secret
+from config.secret import know_passwords
 from services.ledger_tables import SCHEMA_VERSION, chain_head
 from services.ledger_types import LedgerConflict, LedgerUnavailable
 
@@ -41,8 +41,8 @@ class Database:
         Raises ConfigurationError for a place or URL that cannot work, LedgerUnavailable for one that does not
         answer.
         """
-        self._url = _checked_url(url)
-        self.place = self._url.database or "" if self.is_sqlite else self._url.render_as_string(True)
+        self._url = checked_url(url)
+        self.place = self._url.database or "" if self.is_sqlite else self._url.set(query={}).render_as_string(True)
         if self.is_sqlite:
             _prepare_sqlite_file(Path(self.place), busy_seconds)
         self._busy_seconds = busy_seconds
@@ -116,15 +116,15 @@ class Database:
                 _upgrade(connection, self.place)
 
 
-def _checked_url(url: str) -> URL:
+def checked_url(url: str) -> URL:
+    """The ledger's URL, its passwords known to the log mask. Raises ConfigurationError for one that cannot work."""
+    know_passwords(url)  # before the first connection can fail
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise ConfigurationError(
             "ledger.url: not a database URL; write sqlite:////path/ledger.db or postgresql://user@host/name"
         ) from None
-    if parsed.password:
-        Secret(str(parsed.password))  # tells the log mask before the first connection can fail
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")  # ours, whatever SQLAlchemy's own choice is
     backend = parsed.get_backend_name()

@@ -6,11 +6,16 @@ Written apart from the mask on purpose: a form that one of them forgets is not f
 import base64
 import binascii
 import contextlib
+import gzip
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus
+
+from config.secret import Secret
+from services.archive import read_archive
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,17 @@ def search(data: bytes, planted: Mapping[str, str], place: str) -> list[Leak]:
 
 
 def search_files(folder: Path, planted: Mapping[str, str]) -> tuple[list[Leak], int, int]:
-    """Search every file under a folder, databases also cell by cell; also how many files and bytes that were."""
+    """Search every file under a folder, databases also cell by cell and packed ones unpacked; also how many files and
+    bytes that were.
+    """
     found: list[Leak] = []
     files = size = 0
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.is_symlink():
             continue
         data = path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
         files, size = files + 1, size + len(data)
         found += search(data, planted, str(path.relative_to(folder)))
         found += search(str(path.name).encode(), planted, f"the name of {path.relative_to(folder)}")
@@ -69,6 +78,24 @@ def search_files(folder: Path, planted: Mapping[str, str]) -> tuple[list[Leak], 
             for table, cells in _cells(path):
                 found += search(cells, planted, f"{path.relative_to(folder)}, table {table}")
     return found, files, size
+
+
+def search_backups(folder: Path, secret: str, planted: Mapping[str, str]) -> tuple[list[Leak], list[str]]:
+    """Open every backup under a folder and search what is in it; also the names of the parts.
+
+    Raises BackupUnreadable.
+    """
+    parts = []
+    with tempfile.TemporaryDirectory() as room:
+        for path in sorted(folder.rglob("*.backup")):
+            with read_archive(path, Secret(secret)) as members:
+                for name, file in members:
+                    place = Path(room) / path.name / name
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(file.read())
+                    parts.append(name)
+        found, _, _ = search_files(Path(room), planted)
+    return found, parts
 
 
 def _cells(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.prefect_server import refuse_absent_api
+from config.errors import ConfigurationError
+from config.settings_prefect import PrefectSettings
+from services.logs import mask_known_secrets
 from tests.cli.command import Command, one_line, processes_of
 
 LIVE = "exchanges.bitbank.endpoint=live"
@@ -74,6 +78,13 @@ def test_a_venue_that_listens_and_never_answers_is_not_waited_for(command: Comma
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"exchanges.bitbank.base_url=http://127.0.0.1:{silent.getsockname()[1]}"
         assert "no simulated venue answers" in refused(command, "trade", "bitbank", "--set", url, env=KEYS)
+
+
+def test_a_password_in_the_address_of_an_api_that_is_away_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:of-the-ap1@127.0.0.1:9/api")
+    with pytest.raises(ConfigurationError) as raised:
+        refuse_absent_api(PrefectSettings())
+    assert mask_known_secrets(str(raised.value)).startswith("PREFECT_API_URL http://me:••••@127.0.0.1:9/api does not")
 
 
 def test_a_strategy_that_does_not_parse_is_told_in_one_line(command: Command, tmp_path: Path) -> None:

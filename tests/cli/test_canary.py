@@ -3,6 +3,7 @@
 The whole of it, at four venues with every fault, is `make canary`.
 """
 
+import gzip
 import json
 import os
 import signal
@@ -16,11 +17,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from services.simulated import simulated_venues
+from config.secret import Secret
+from services.archive import write_archive
+from services.simulated import VenueAddress, simulated_venues
 from tests.canary import CRASH, SAID
 from tests.cli.accounts import certify
 from tests.cli.command import ROOT, Command, control, until
-from tests.leaks import forms, search, search_files
+from tests.leaks import forms, search, search_backups, search_files
 from tests.services.sinks import web_sink
 
 VALUE = "pl4nted/Value+with=everything&more"
@@ -66,10 +69,30 @@ def test_the_search_finds_what_spans_the_pages_of_a_database_and_what_is_only_in
     database.close()
 
 
+def test_the_search_unpacks_what_is_packed_and_opens_backups(tmp_path: Path) -> None:
+    (tmp_path / "prefect.log.1.gz").write_bytes(gzip.compress(f"said {VALUE}".encode()))
+    part = tmp_path.parent / f"{tmp_path.name}.yml"
+    part.write_text(f"password: {VALUE}")
+    with (tmp_path / "crypto-bot.backup").open("wb") as file:
+        write_archive(file, [("config/1-own.yml", part)], Secret("the key of the backup"))
+    found, _, _ = search_files(tmp_path, {"v": VALUE})
+    assert {leak.place for leak in found} == {"prefect.log.1.gz"}
+    found, parts = search_backups(tmp_path, "the key of the backup", {"v": VALUE})
+    assert {leak.place for leak in found} == {"crypto-bot.backup/config/1-own.yml"} and parts == ["config/1-own.yml"]
+
+
 @pytest.mark.prefect
 @pytest.mark.slow
 def test_no_planted_secret_is_left_anywhere(command: Command, prefect_url: str, tmp_path: Path) -> None:
-    planted = {"webhook": "w3bhook-T0ken/of=canary", "approval": "Appr0val-of-the-canary-9"}
+    planted = {
+        "webhook": "w3bhook-T0ken/of=canary",
+        "approval": "Appr0val-of-the-canary-9",
+        "backup": "Back+up/of=the-canary-7",
+        "ledger": "Led+ger=of-the-canary-5",
+    }
+    own = tmp_path / "own.yml"
+    own.write_text(f"ledger:\n  url: postgresql://bot:{planted['ledger']}@127.0.0.1:9/bot\n")
+    ledger = f"sqlite:///{command.home / 'ledger.db'}"  # which is used instead
     with (
         web_sink() as sink,
         simulated_venues(command.home, {"okcoinjp": ("--clock", "stepped", "--seed", "90125")}) as venues,
@@ -83,6 +106,8 @@ def test_no_planted_secret_is_left_anywhere(command: Command, prefect_url: str, 
             "CRYPTO_BOT__ALERTS__CHANNELS": json.dumps([{"name": "web", "url_secret": "ALERTS_WEB", "level": "info"}]),
             "ALERTS_WEB": f"json://127.0.0.1:{sink.port}/w3bhook-T0ken%2Fof%3Dcanary",
             "CRYPTO_BOT_APPROVAL_SECRET": planted["approval"],
+            "CRYPTO_BOT_BACKUP_KEY": planted["backup"],
+            "CRYPTO_BOT__MONITORING__SINKS": '["file", "prometheus"]',
             SAID: address.api_secret,
         }
         certify(command.home, "okcoinjp", *SETTINGS)
@@ -103,6 +128,8 @@ def test_no_planted_secret_is_left_anywhere(command: Command, prefect_url: str, 
         done = [
             command.run("stop", "--exchange", "okcoinjp"),
             command.run("alerts", "digest"),
+            command.run("backup", env={"CRYPTO_BOT_CONFIG": str(own), "CRYPTO_BOT__LEDGER__URL": ledger}),
+            command.run("secrets", "--json", env=_keys(address)),
             subprocess.run(
                 [sys.executable, "-c", CRASH, address.api_secret],
                 env=command.environ({}), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
@@ -123,7 +150,21 @@ def test_no_planted_secret_is_left_anywhere(command: Command, prefect_url: str, 
         found, files, size = search_files(folder, planted)
         assert files and size
         leaks += found
+    assert (command.home / "metrics" / "metrics.jsonl").stat().st_size
+    in_backup, parts = search_backups(command.home, planted["backup"], planted)
+    assert parts == ["manifest.json", "ledger.db", "settings.yml", "config/1-own.yml"]
+    leaks += in_backup
     assert not leaks, "\n".join(map(str, leaks[:40]))
+
+
+def _keys(address: VenueAddress) -> dict[str, str]:
+    """The keys of the venue where a person puts them."""
+    return {
+        "CRYPTO_BOT__EXCHANGES__OKCOINJP__BASE_URL": "http://127.0.0.1:9",
+        "OKCOINJP_API_KEY": address.api_key,
+        "OKCOINJP_API_SECRET": address.api_secret,
+        "OKCOINJP_PASSPHRASE": address.passphrase,
+    }
 
 
 def _clear(url: str) -> None:

@@ -21,10 +21,10 @@ def test_every_exchange_reads_its_own_variables() -> None:
 
 
 def test_bybits_testnet_has_keys_of_its_own() -> None:
-    live = {"BYBIT_API_KEY": "live", "BYBIT_API_SECRET": "live"}
+    live = {"BYBIT_API_KEY": "live-71", "BYBIT_API_SECRET": "live-71"}
     with pytest.raises(ConfigurationError, match="set BYBIT_TESTNET_API_KEY, BYBIT_TESTNET_API_SECRET in"):
         credentials_from_environment("bybit", Endpoint.TESTNET, live)
-    assert credentials_from_environment("bybit", Endpoint.SIMULATED, live).api_key.reveal() == "live"
+    assert credentials_from_environment("bybit", Endpoint.SIMULATED, live).api_key.reveal() == "live-71"
 
 
 def test_okj_needs_its_passphrase_and_an_empty_variable_is_a_missing_one() -> None:

@@ -183,6 +183,14 @@ def test_a_secret_in_a_file_is_refused_without_repeating_it(tmp_path: Path) -> N
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize("secret", ["hunter2", "a+b/c=", "slack://T1JJ/A1BR/TIia"])
+def test_a_secret_where_its_name_belongs_is_refused_without_repeating_it(secret: str) -> None:
+    for words in (f"maintenance.backup_secret={secret}", f"alerts.channels=[{{name: a, url_secret: '{secret}'}}]"):
+        said = refusal(words)
+        assert "must be the name of a variable in capitals" in said
+        assert secret not in said
+
+
 def test_a_pace_that_the_request_budget_cannot_carry_is_refused() -> None:
     # OKJ: 20 a minute, 80 % of it ours, a fifth of that kept for cancelling
     assert refusal("execution.cycle_seconds=46") == (
@@ -274,6 +282,22 @@ def test_the_schema_describes_every_value_for_editors() -> None:
     for name in ("ExecutionSettings", "ExchangeSettings", "RiskSettings", "RungSettings"):
         for key, told in schema["$defs"][name]["properties"].items():
             assert told.get("description"), f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:hunter2@h/x", "postgresql://u:••••@h/x"),
+        ("postgresql://u:hun@ter2@h/x", "postgresql://u:••••@h/x"),
+        ("postgresql://h/x?user=u&password=hunter2&a=1", "postgresql://h/x?user=u&password=••••&a=1"),
+        ("postgres//u:hunter2@h/x", "postgres//u:••••@h/x"),
+        ("u:hunter2@h/x", "u:••••@h/x"),
+        ("sqlite:////home/me@work/x", "sqlite:////home/me@work/x"),
+        ("http://h:4200/api", "http://h:4200/api"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
+    assert f"  url: {shown} " in show_settings(environ={"CRYPTO_BOT__LEDGER__URL": url})
 
 
 def test_what_is_shown_says_where_each_value_comes_from_and_loads_again(tmp_path: Path) -> None:

@@ -261,6 +261,7 @@ def test_a_file_that_is_no_database_is_not_overwritten(tmp_path: Path) -> None:
     ("url", "said"),
     [
         ("ledger.db", "not a database URL"),
+        ("postgresql://u:hunter2@host:port/name", "not a database URL"),
         ("mysql://host/name", "mysql is not supported"),
         ("sqlite://", "in memory would forget"),
         ("sqlite:///:memory:", "in memory would forget"),
@@ -273,10 +274,11 @@ def test_a_url_that_cannot_work_is_refused_without_its_password(url: str, said: 
     assert "hunter2" not in str(raised.value)
 
 
-def test_a_database_server_that_does_not_answer_is_unavailable() -> None:
+@pytest.mark.parametrize("url", ["u:hunter2@127.0.0.1:1/name?", "127.0.0.1:1/name?user=u&password=hunter2&"])
+def test_a_database_server_that_does_not_answer_is_unavailable(url: str) -> None:
     pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed")
     with pytest.raises(LedgerUnavailable) as raised:
-        Ledger("postgresql+psycopg://u:hunter2@127.0.0.1:1/name?connect_timeout=2")
+        Ledger(f"postgresql+psycopg://{url}connect_timeout=2")
     assert "hunter2" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
