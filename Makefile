@@ -17,8 +17,10 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "crypto-bot needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
+# pip first: one of before 23.3 takes the pin of a package for none where another wants it with an extra.
+$(VENV)/.runtime: requirements-pip.txt requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV) (once, about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-pip.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q cli config exchanges execution flows services simvenue strategies tasks trading
@@ -94,6 +96,7 @@ format: setup-dev
 pins:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build --extra postgresql -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build --extra dev -c requirements.txt -o requirements-dev.txt
+	echo pip | uv pip compile --quiet --generate-hashes --no-header -c requirements.txt - -o requirements-pip.txt
 
 clean:
 	rm -rf $(VENV) var
