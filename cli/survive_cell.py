@@ -24,7 +24,7 @@ from config.loader import DEMO_FILE, load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
 from execution.latch import kill_switch
 from services.clock import WallClock
-from services.ledger import LeaseLost, Ledger
+from services.ledger import Ledger
 from services.simulated import VenueAddress, note_venue
 from trading.cycle import CycleReport
 from trading.orders import State
@@ -392,10 +392,10 @@ class Cell:
         """Leases of a killed trader run out by themselves, which a new one waits for (15 s at most): here it has died
         before our eyes, so that they can be given back for it.
         """
-        holder, now = f"{os.uname().nodename}:{pid}", WallClock().now()
-        account = self.settings.account(self.exchange)
+        now, account = WallClock().now(), self.settings.account(self.exchange)
         for name in (account, f"{account}:paper"):
-            with contextlib.suppress(LeaseLost):
+            holder = self.ledger.holder(name, now)
+            if holder is not None and holder.startswith(f"{os.uname().nodename}:{pid} "):
                 self.ledger.release_lease(self.ledger.take_lease(name, holder, now, 0))
 
     def _set_fault(self) -> None:
