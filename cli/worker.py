@@ -117,8 +117,11 @@ def _runs() -> Iterator[int]:
 
 
 def absolute_places(settings: Settings) -> None:
-    """The worker's runs have another working directory: what is named in the environment must be found from there."""
+    """The worker's runs have another working directory: what is named in the environment must be found from there, and
+    a strategy of the user's own in the folder in which the traders find it.
+    """
     os.environ["CRYPTO_BOT_HOME"] = str(settings.home.resolve())
-    for name in ("CRYPTO_BOT_CONFIG", "PYTHONPATH"):
-        if told := os.environ.get(name):
+    modules = os.pathsep.join((os.environ.get("PYTHONPATH", ""), str(Path.cwd())))
+    for name, told in (("CRYPTO_BOT_CONFIG", os.environ.get("CRYPTO_BOT_CONFIG", "")), ("PYTHONPATH", modules)):
+        if told:
             os.environ[name] = os.pathsep.join(str(Path(each).resolve()) for each in told.split(os.pathsep) if each)

@@ -141,7 +141,7 @@ def section_of_alert(key: str) -> str | None:
     return next((ALERTS[word] for word in key.split(":") if word in ALERTS), None)
 
 
-def place(section: str, environ: Mapping[str, str] | None = None) -> str:
+def address_of(section: str, environ: Mapping[str, str] | None = None) -> str:
     """Page and anchor, e.g. `docs/operations.md#clock`; the Japanese page for those whose locale is Japanese."""
     known = os.environ if environ is None else environ
     locale = known.get("LC_ALL") or known.get("LC_MESSAGES") or known.get("LANG") or ""
@@ -150,4 +150,4 @@ def place(section: str, environ: Mapping[str, str] | None = None) -> str:
 
 def see(section: str | None) -> str:
     """What is put behind a message: ` (docs/operations.md#clock)`; nothing where no section is known."""
-    return f" ({place(section)})" if section else ""
+    return f" ({address_of(section)})" if section else ""

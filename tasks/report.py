@@ -16,7 +16,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from config.guide import CHECKS, place
+from config.guide import CHECKS, address_of
 from config.loader import canonical_exchange
 from execution.emergency import EmergencyStop
 from services.alerts import tell_all
@@ -33,7 +33,7 @@ async def publish_stage(report: StageReport, rung: str) -> None:
     tell_all(notices_of_checks(report), open_settings(canonical_exchange(report.exchange)))
     failures = "".join(f"\n- **{check.name}**: {check.detail}" for check in report.failures)
     warnings = "".join(f"\n- {check.name}: warning: {check.warning}" for check in report.warnings)
-    to_do = "" if report.passed else f"\n\nWhat to do: `{place(CHECKS)}`"
+    to_do = "" if report.passed else f"\n\nWhat to do: `{address_of(CHECKS)}`"
     await acreate_markdown_artifact(
         key=artifact_key(report.stage, report.exchange),
         markdown=(

@@ -24,7 +24,7 @@ from config.guide import (
     DIFFERENCES,
     ERRORS,
     RULES,
-    place,
+    address_of,
     section_of,
     section_of_alert,
     section_of_refusal,
@@ -159,9 +159,9 @@ def test_an_error_without_a_section_of_its_own_has_that_of_its_kind() -> None:
 
 
 def test_a_japanese_reader_is_sent_to_the_japanese_guide() -> None:
-    assert place("clock", {"LANG": "ja_JP.UTF-8"}) == "docs/ja/運用ガイド.md#clock"
-    assert place("clock", {"LANG": "ja_JP.UTF-8", "LC_ALL": "C"}) == "docs/operations.md#clock"
-    assert place("clock", {}) == "docs/operations.md#clock"
+    assert address_of("clock", {"LANG": "ja_JP.UTF-8"}) == "docs/ja/運用ガイド.md#clock"
+    assert address_of("clock", {"LANG": "ja_JP.UTF-8", "LC_ALL": "C"}) == "docs/operations.md#clock"
+    assert address_of("clock", {}) == "docs/operations.md#clock"
 
 
 @pytest.mark.parametrize(
