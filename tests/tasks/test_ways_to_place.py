@@ -30,7 +30,7 @@ PATHS = {
         "execution/place.py _in_turn",
         "execution/place.py write_intent",
         "execution/flatten.py _written_down",
-        "execution/orphans.py _adopt",
+        "execution/orphans.py adopt",
     },
     "send_once": {"execution/place.py _in_turn", "execution/flatten.py _close"},
     # the request itself: of what is written down, and of an emergency stop whose ledger does not answer
