@@ -23,35 +23,6 @@ os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_port}/api"
 os.environ["PREFECT_HOME"] = str(_prefect_home)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every worker its share of the files with slow tests, those first: a long test that begins last is waited for
-    alone. Each worker is handed an equal part of the list and takes more from the ends of the others' parts.
-    """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-
-    def slow(file: list[pytest.Item]) -> int:
-        return sum(item.get_closest_marker("slow") is not None for item in file)
-
-    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
-    weights = [0] * workers
-    rest: list[pytest.Item] = []
-    for file in sorted(files.values(), key=slow, reverse=True):
-        if not slow(file):
-            rest += file
-            continue
-        lightest = weights.index(min(weights))
-        weights[lightest] += slow(file)
-        shares[lightest] += file
-    for share in shares[:-1]:
-        missing = max(0, len(items) // workers - len(share))
-        share += rest[:missing]
-        del rest[:missing]
-    items[:] = [item for share in (*shares, rest) for item in share]
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _starting_server(request: pytest.FixtureRequest) -> Iterator[PrefectServer | None]:
     """The server, starting beside the first tests where any test of the run is marked `prefect`."""
