@@ -69,9 +69,9 @@ postgresql:
 soak-up: setup-dev
 	@$(BIN)/python -m tests.soak --hours 24
 
-# Three at a time on two cores: many tests wait for a process of theirs.
+# Two at a time: many tests wait for a process of theirs.
 test: setup-dev chromium postgresql
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Guards removed one at a time: the tests must notice each.
 mutants: setup-dev

@@ -32,7 +32,7 @@ _MARKERS = {
     "実際の取引所": REAL,
     "別のマシン": OTHER,
 }
-_PATIENCE = 120.0  # seconds; the machine may be shared
+_PATIENCE = 240.0  # seconds; the machine may be shared
 _LOOKS = re.compile(r"crypto-bot (ladder|status|balances|fills|approve(?!.*--code))")
 _STAYS = re.compile(r"crypto-bot (venue|up|trade(?!.*--once))")
 _DIGEST, _CODE = re.compile(r"\b[0-9a-f]{64}\b"), re.compile(r"(?<=--code )[0-9a-f]{10}\b")

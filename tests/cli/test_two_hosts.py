@@ -101,6 +101,14 @@ def in_the_middle_of_an_order(hosts: Hosts, name: ExchangeName) -> bool:
     return [order.state for order in hosts.ledger.in_flight(name)] == [State.SENT]
 
 
+def hangs_in_an_order(hosts: Hosts, name: ExchangeName) -> bool:
+    """Whether an order is under way, and is half a second later: no answer takes so long."""
+    if not in_the_middle_of_an_order(hosts, name):
+        return False
+    time.sleep(0.5)
+    return in_the_middle_of_an_order(hosts, name)
+
+
 def holder(database: str, account: str) -> tuple[str, int]:
     with create_engine(database).connect() as connection:
         row = connection.execute(text("SELECT holder, token FROM leases WHERE account = :a"), {"a": account}).one()
@@ -133,9 +141,7 @@ def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(hosts
     for name in names:
         control(hosts.venues[name].address.control_url, "faults", name="hang", times=1)
     for name in names:
-        until(lambda name=name: in_the_middle_of_an_order(hosts, name), f"{name} in the middle of an order")
-        time.sleep(0.3)  # no order takes so long to be answered
-        until(lambda name=name: in_the_middle_of_an_order(hosts, name), f"{name} in the middle of an order", 0)
+        until(lambda name=name: hangs_in_an_order(hosts, name), f"{name} in the middle of an order")
         first[name].send_signal(signal.SIGKILL if name == KILLED else signal.SIGSTOP)
     left_at = time.monotonic()
     before = {name: holder(url, name) for name in names}
