@@ -166,7 +166,7 @@ def checked(name: str, value: float, labels: Mapping[str, str]) -> tuple[SeriesK
     if not _NAME.fullmatch(full):
         raise NotAMetric("bad name")
     try:
-        number = float(value)
+        number = float(value)  # what every sink takes; a metric is shown, and no money is reckoned with it
     except (TypeError, ValueError, OverflowError):
         raise NotAMetric("bad value") from None
     if not math.isfinite(number):

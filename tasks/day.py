@@ -82,7 +82,7 @@ def day_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, begin: da
         begin=begin,
         end=end,
         points=points,
-        fills=tuple(sorted(fills, key=lambda fill: fill.at)),
+        fills=fills,
         summary=summarise(points, settings.execution.cycle_seconds),
         standing=standing_of(settings, ledger, exchange, WallClock().now()),
     )
