@@ -24,6 +24,7 @@ $(VENV)/.runtime: requirements-pip.txt requirements.txt pyproject.toml | $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q cli config exchanges execution flows services simvenue strategies tasks trading
+	@$(BIN)/python -m cli.prefect_database
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

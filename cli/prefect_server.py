@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.prefect_auth import authorization, known_password, password_environment
+from cli.prefect_database import begin_with_prepared
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.guide import API_AWAY
@@ -141,6 +142,8 @@ def prefect_server(
         **(password_environment(password) if password else {}),
         **_database(settings),
     }
+    if settings.database_url is None:
+        begin_with_prepared(home)
     log, note = home / "server.log", home / _NOTE
     with _environment(changes):
         server = PrefectServer(api, log, port, settings.listen_on)
@@ -208,7 +211,7 @@ def prefect_api(home: Path, settings: PrefectSettings) -> Iterator[str]:
         if running is not None:
             yield running
             return
-    sys.stderr.write("starting Prefect's server (10 to 20 s; `crypto-bot up` keeps one running)\n")
+    sys.stderr.write("starting Prefect's server (some seconds; `crypto-bot up` keeps one running)\n")
     with prefect_server(home / "prefect", settings=settings) as server:
         server.wait_until_up()
         yield server.api

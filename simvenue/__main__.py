@@ -1,6 +1,7 @@
 """`python -m simvenue EXCHANGE`: one simulated venue in the foreground."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main() -> int:
     """Parse the command line and serve; give the exit status."""
+    gc.set_threshold(50_000, 10, 10)  # a request makes hundreds of objects and no cycles
     parser = OneLineParser(prog="python -m simvenue", description="One simulated venue on loopback.")
     parser.add_argument("exchange", help="bybit, bitbank, bitflyer or okcoinjp (okj)")
     parser.add_argument("--port", type=int, help="0 or left out: a free one")

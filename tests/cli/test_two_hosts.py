@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, Row, create_engine, text
 
 from cli.prefect_auth import password_file
 from cli.prefect_server import free_port
@@ -77,7 +77,8 @@ class Hosts:
 def hosts(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     with simulated_venues(tmp_path / "venues", dict.fromkeys((KILLED, ASLEEP), ("--clock", "stepped"))) as venues:
         name = f"ledger_{uuid4().hex}"
-        with create_engine(f"{database}/ledger", isolation_level="AUTOCOMMIT").connect() as connection:
+        admin = create_engine(f"{database}/ledger", poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         url = f"{database}/{name}"
         words = [*RESTING, f"--set=ledger.url={url}", "--set=execution.timeout=20"]
@@ -109,19 +110,23 @@ def hangs_in_an_order(hosts: Hosts, name: ExchangeName) -> bool:
     return in_the_middle_of_an_order(hosts, name)
 
 
+def row_of(database: str, query: str, **named: object) -> Row[Any]:
+    """The one row of a query, over a connection that ends with it."""
+    with create_engine(database, poolclass=NullPool).connect() as connection:
+        return connection.execute(text(query), named).one()
+
+
 def holder(database: str, account: str) -> tuple[str, int]:
-    with create_engine(database).connect() as connection:
-        row = connection.execute(text("SELECT holder, token FROM leases WHERE account = :a"), {"a": account}).one()
+    row = row_of(database, "SELECT holder, token FROM leases WHERE account = :a", a=account)
     return str(row.holder), int(row.token)
 
 
 def written_by(database: str, token: int, order: Order) -> tuple[int, int]:
     """How many intents bear a lease's token, and how many events the order has."""
-    intents = text("SELECT count(*) FROM orders WHERE account = :account AND lease_token = :token")
-    events = text("SELECT count(*) FROM events WHERE account = :account AND subject = :subject")
+    intents = "SELECT count(*) FROM orders WHERE account = :account AND lease_token = :token"
+    events = "SELECT count(*) FROM events WHERE account = :account AND subject = :subject"
     named = {"account": order.account, "token": token, "subject": order.intent.client_order_id}
-    with create_engine(database).connect() as connection:
-        return tuple(int(connection.execute(query, named).scalar_one()) for query in (intents, events))  # type: ignore[return-value]
+    return row_of(database, intents, **named)[0], row_of(database, events, **named)[0]
 
 
 async def audited(hosts: Hosts, name: ExchangeName) -> AuditReport:
@@ -209,12 +214,11 @@ def test_up_on_postgresql_is_joined_by_another_host_whose_worker_runs_a_check(ho
     a = hosts.a.start("up", "--port", str(port), "-e", KILLED, *hosts.words, on_postgresql)
     until(lambda: "ready after" in hosts.a.said(a) or a.poll() is not None, "a first cycle", 240)
     assert a.poll() is None, hosts.a.said(a)
-    with create_engine(f"{database}/prefect").connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM deployment")).scalar_one() >= 8
+    at = f"{database}/prefect"
+    assert row_of(at, "SELECT count(*) FROM deployment")[0] >= 8
 
     def due() -> int:
-        with create_engine(f"{database}/prefect").connect() as connection:
-            return int(connection.execute(text("SELECT count(*) FROM flow_run WHERE auto_scheduled")).scalar_one())
+        return int(row_of(at, "SELECT count(*) FROM flow_run WHERE auto_scheduled")[0])
 
     until(lambda: due() > 0, "a scheduled run of the day's report: the scheduler fails (SQLAlchemy 2.1?)", 60)
 

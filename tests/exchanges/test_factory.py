@@ -57,7 +57,7 @@ def test_keys_come_from_the_environment_where_none_are_given(tmp_path: Path, mon
     with pytest.raises(ConfigurationError, match="BITBANK_API_KEY"):
         create_exchange_client("bitbank", settings=settings(tmp_path))
     monkeypatch.setenv("BITBANK_API_KEY", "from-the-environment")
-    monkeypatch.setenv("BITBANK_API_SECRET", "secret")
+    monkeypatch.setenv("BITBANK_API_SECRET", "secret-of-a-test")
     client: Any = create_exchange_client("bitbank", settings=settings(tmp_path))
     assert client.client.apiKey == "from-the-environment"
 

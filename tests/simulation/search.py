@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import cli  # noqa: F401  collects as rarely as our own processes do
 from tests.simulation.room import EXCHANGES, a_room
 from tests.simulation.schedule import Outcome, run
 
