@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: setup setup-dev chromium postgresql demo up up-drill drill guide canary dead-sinks test soak soak-up \
+.PHONY: setup setup-dev chromium postgresql demo up up-drill drill guide canary dead-sinks test walks soak soak-up \
 	mutants check format pins clean
 
 setup: $(VENV)/.runtime
@@ -71,8 +71,13 @@ soak-up: setup-dev
 	@$(BIN)/python -m tests.soak --hours 24
 
 # Two at a time: many tests wait for a process of theirs.
-test: setup-dev chromium postgresql
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+test: setup-dev postgresql
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not walk"
+
+# The tests that take a whole installation where its people take it: `up` with what is killed under it, Prefect's UI in a
+# browser, two hosts, the guide.
+walks: setup-dev chromium postgresql
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m walk
 
 # Guards removed one at a time: the tests must notice each.
 mutants: setup-dev

@@ -172,9 +172,13 @@ async def _certify(here: "TradingSession") -> None:
 
 
 def _without_prefect() -> None:
-    """Take Prefect's wrappers off the cycle's flow and its steps: the same code, without their record."""
+    """Take Prefect's wrappers off the cycle's flow and its steps: the same code, without their record. Nor are events
+    sent: nobody takes them, and a trader would wait ten seconds for that at its end.
+    """
     import flows.trading_cycle as cycle
+    from tasks import events
 
+    events.tell = lambda *_, **__: None
     for name in _STEPS:
         setattr(cycle, name, getattr(cycle, name).fn)
     flow: Any = cycle.trading_cycle

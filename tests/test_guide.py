@@ -299,7 +299,7 @@ LEFT_OUT = (
 
 
 @pytest.mark.prefect
-@pytest.mark.slow
+@pytest.mark.walk
 def test_the_guide_leads_to_a_bot_with_real_orders_and_back_from_a_lost_ledger(
     tmp_path: Path, prefect_url: str
 ) -> None:

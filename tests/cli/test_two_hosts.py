@@ -135,7 +135,7 @@ async def audited(hosts: Hosts, name: ExchangeName) -> AuditReport:
 
 
 @pytest.mark.prefect
-@pytest.mark.slow
+@pytest.mark.walk
 def test_a_trader_moves_to_another_host_after_it_was_killed_or_fell_asleep(hosts: Hosts, prefect_url: str) -> None:
     url, names = hosts.url, (KILLED, ASLEEP)
     for name in names:
@@ -203,7 +203,7 @@ def ask(api: str, password: str, path: str, **body: object) -> Any:
         return json.load(reply)
 
 
-@pytest.mark.slow
+@pytest.mark.walk
 def test_up_on_postgresql_is_joined_by_another_host_whose_worker_runs_a_check(hosts: Hosts, database: str) -> None:
     certify(hosts.a.home, KILLED, *hosts.words)
     port = free_port()

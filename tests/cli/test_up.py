@@ -25,7 +25,7 @@ QUICK = (
 )
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.walk,
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc to find the processes of `up`"),
 ]
 
