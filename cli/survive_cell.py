@@ -12,13 +12,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from cli.survive_catalogue import NOT_APPLICABLE, Drill
+from cli.survive_processes import CYCLE_SECONDS, Trader, TraderGone, begin, ended
 from cli.survive_trader import Orders, other_command, serve_venue, trade
 from config.loader import DEMO_FILE, load_settings
 from config.settings import EXCHANGES, ExchangeName, Settings
@@ -26,13 +27,11 @@ from execution.latch import kill_switch
 from services.clock import WallClock
 from services.ledger import Ledger
 from services.simulated import VenueAddress, note_venue
-from trading.cycle import CycleReport
 from trading.orders import State
 from trading.survival import judge, verdict
 
 _CALM_CYCLES = 2
 _MOST_SETTLING_CYCLES = 25
-_CYCLE_SECONDS = 90.0  # of the wall, for one cycle of a trader that lives
 _OUTCOME_UNKNOWN = frozenset({State.INTENDED, State.SENT, State.UNKNOWN})
 _LIFETIME_MINUTES = 5  # of bitFlyer's orders, so that one of unknown outcome is proved within a few cycles
 
@@ -52,46 +51,8 @@ class CellResult:
     note: str
 
 
-class _TraderGone(Exception):
-    """The trader's process ended while the drill waited for it."""
-
-
 class _NotApplicable(Exception):
     """The venue says that it has no such thing; the text says why."""
-
-
-@dataclass
-class _Trader:
-    """A trader's process, and the line to it."""
-
-    process: ForkServerProcess
-    line: Connection
-    report: CycleReport | None = None  # of its last cycle; None: it failed, or there was none
-
-    def until_asked(self) -> dict[str, Any]:
-        """Wait until the trader asks whether to go on, or says that a point is reached. Raises _TraderGone."""
-        ready = wait([self.line, self.process.sentinel], timeout=_CYCLE_SECONDS)
-        if self.line in ready:
-            with contextlib.suppress(EOFError, OSError):
-                told: dict[str, Any] = self.line.recv()
-                self.report = told.get("report")
-                return told
-        self.process.join(5 if ready else 0)
-        code = self.process.exitcode
-        raise _TraderGone("the trader hangs" if code is None else f"the trader ended by itself with {code}")
-
-    def one_cycle(self, orders: Orders | None = None) -> dict[str, Any]:
-        """Let it run one cycle, which may end early with a point that is reached."""
-        self.line.send(orders or Orders())
-        return self.until_asked()
-
-    def end(self) -> int | None:
-        """SIGTERM, and its exit status."""
-        os.kill(self.process.pid or 0, signal.SIGTERM)
-        with contextlib.suppress(OSError):
-            self.line.send(Orders())
-        self.process.join(_CYCLE_SECONDS)
-        return self.process.exitcode
 
 
 @dataclass
@@ -116,7 +77,7 @@ class Cell:
             return self._run(began)
         except _NotApplicable as not_here:
             why = str(not_here)
-        except _TraderGone as gone:
+        except TraderGone as gone:
             self.problems.append(str(gone))
         passed, note = (False, "; ".join(self.problems)) if self.problems else (None, f"does not apply: {why}")
         return CellResult(self.exchange, self.drill.fault, passed, 0, 0, 0, "", _since(began), note)
@@ -167,7 +128,7 @@ class Cell:
 
     # --- the fault
 
-    def _under_fault(self, trader: _Trader) -> _Trader:
+    def _under_fault(self, trader: Trader) -> Trader:
         """Do what the drill is about; returns the trader that lives afterwards."""
         calm = self._requests_of(trader) if self.drill.fewer_requests else 0
         before = self._orders_at_venue()
@@ -201,21 +162,21 @@ class Cell:
             self._forbid_new_orders(before)
         return trader
 
-    def _killed(self, trader: _Trader) -> _Trader:
+    def _killed(self, trader: Trader) -> Trader:
         point = self.drill.fault.partition(":")[2]
         orders = Orders(point, nth=1 + Random(f"{self.seed}:{self.exchange}:{point}").randrange(3))
         try:
             for _ in range(self.drill.cycles):
                 trader.one_cycle(orders)
                 orders = Orders()
-        except _TraderGone:
+        except TraderGone:
             if trader.process.exitcode == -signal.SIGKILL:
                 return self._restarted(trader)
             raise
         self.problems.append(f"{point} was not reached in {self.drill.cycles} cycles")
         return trader
 
-    def _terminated(self, trader: _Trader) -> _Trader:
+    def _terminated(self, trader: Trader) -> Trader:
         """SIGTERM while the answer to an order is on its way."""
         told = trader.one_cycle(Orders("place.request_out", act="slow"))
         if not told.get("reached"):
@@ -226,13 +187,13 @@ class Cell:
             return self._restarted(trader)
         return trader
 
-    def _second_instance(self, trader: _Trader) -> None:
+    def _second_instance(self, trader: Trader) -> None:
         status, said = self._other_command(trader, "trade", self.exchange, "--once")
         if status != 1 or not any("is traded by" in line for line in said):
             self.problems.append(f"the second trader ended with {status} and said: {said[-1] if said else 'nothing'}")
         trader.one_cycle()
 
-    def _withdraw_permission(self, trader: _Trader) -> None:
+    def _withdraw_permission(self, trader: Trader) -> None:
         """No key that may withdraw gets past the checks. The trader itself asks once a day."""
         self._set_fault()
         status, said = self._other_command(trader, "check", self.exchange)
@@ -240,17 +201,16 @@ class Cell:
         if status != 1 or not any("withdraw" in line for line in said):
             self.problems.append(f"the checks ended with {status} and said: {said[-1] if said else 'nothing'}")
 
-    def _other_command(self, trader: _Trader, *words: str) -> tuple[int | None, list[str]]:
+    def _other_command(self, trader: Trader, *words: str) -> tuple[int | None, list[str]]:
         """Run another command under the same home, while the trader goes on; its exit status and its lines."""
         path = self.home / "logs" / f"{words[0]}.log"
         environment = {"CRYPTO_BOT_HOME": str(self.home), "PREFECT_API_URL": self.api}
         other = self.processes.Process(target=other_command, args=(words, environment, path))
-        other.start()
+        begin(other)
         trader.one_cycle()
-        other.join(_CYCLE_SECONDS)
-        return other.exitcode, path.read_text().strip().splitlines() if path.exists() else []
+        return ended(other, CYCLE_SECONDS), path.read_text().strip().splitlines() if path.exists() else []
 
-    def _ledger_locked(self, trader: _Trader) -> None:
+    def _ledger_locked(self, trader: Trader) -> None:
         """Another process writes, from just before the intent on, for longer than the order path waits."""
         told = trader.one_cycle(Orders("place.before_intent", act="hold"))
         if not told.get("reached"):
@@ -266,7 +226,7 @@ class Cell:
             other.close()
         trader.until_asked()
 
-    def _disk_full(self, trader: _Trader) -> None:
+    def _disk_full(self, trader: Trader) -> None:
         """No file of the trader can grow or be written beyond its first page."""
         pid = trader.process.pid or 0
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -277,7 +237,7 @@ class Cell:
         finally:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
-    def _prefect_down(self, trader: _Trader) -> None:
+    def _prefect_down(self, trader: Trader) -> None:
         with self.prefect_away():
             for _ in range(self.drill.cycles):
                 trader.one_cycle()
@@ -285,7 +245,7 @@ class Cell:
             if resting:
                 self.problems.append(f"{len(resting)} orders rest while Prefect is away")
 
-    def _clock_jump(self, trader: _Trader) -> None:
+    def _clock_jump(self, trader: Trader) -> None:
         orders = Orders(jump_seconds=90.0)
         for _ in range(self.drill.cycles):
             trader.one_cycle(orders)
@@ -304,7 +264,7 @@ class Cell:
 
     # --- afterwards
 
-    def _settle(self, trader: _Trader) -> bool:
+    def _settle(self, trader: Trader) -> bool:
         """Calm cycles until nothing is open to question and an order was placed again; False when none was."""
         account = self.settings.account(self.exchange)
         before = {order.intent.client_order_id for order in self.ledger.orders(account)}
@@ -342,21 +302,21 @@ class Cell:
         process = self.processes.Process(
             target=serve_venue, args=(self.exchange, self.seed, self.home, os.getpid(), theirs)
         )
-        process.start()
+        begin(process)
         theirs.close()
         try:
             with open(reading, closefd=False) as words:
                 line = words.readline()
             if not line:
-                raise _TraderGone("the simulated venue did not start")
+                raise TraderGone("the simulated venue did not start")
             yield note_venue(self.home, line, process.pid or 0)
         finally:
             process.terminate()
-            process.join(5)
+            ended(process, 5)
             ours.close()
 
     @contextlib.contextmanager
-    def _trader(self) -> Iterator[_Trader]:
+    def _trader(self) -> Iterator[Trader]:
         trader = self._start_trader()
         self._living = [trader]
         try:
@@ -364,23 +324,23 @@ class Cell:
             yield trader
         finally:
             for each in self._living:
-                if each.process.is_alive():
+                if ended(each.process, 0) is None:
                     each.process.kill()
-                each.process.join(5)
+                ended(each.process, 5)
                 each.line.close()
 
-    def _start_trader(self) -> _Trader:
+    def _start_trader(self) -> Trader:
         ours, theirs = self.processes.Pipe()
         process = self.processes.Process(
             target=trade,
             args=(self.exchange, self.settings, self.api, self.venue.control_url, theirs),
             kwargs={"prefect": self.drill.prefect},
         )
-        process.start()
+        begin(process)
         theirs.close()
-        return _Trader(process, ours)
+        return Trader(process, ours)
 
-    def _restarted(self, dead: _Trader) -> _Trader:
+    def _restarted(self, dead: Trader) -> Trader:
         """A new trader on the home of one that is dead."""
         self._give_leases_back(dead.process.pid or 0)
         trader = self._start_trader()
@@ -405,12 +365,12 @@ class Cell:
         if why:
             raise _NotApplicable(why)
         if self.drill.fault not in known["known"]:
-            raise _TraderGone(f"the simulated venue knows no fault {self.drill.fault}")
+            raise TraderGone(f"the simulated venue knows no fault {self.drill.fault}")
         drill = self.drill
         asked = {"name": drill.fault, "value": drill.value, "times": drill.times, "match": drill.match}
         self._control("faults", {name: value for name, value in asked.items() if value is not None})
 
-    def _requests_of(self, trader: _Trader) -> int:
+    def _requests_of(self, trader: Trader) -> int:
         """Let it run one cycle; the requests that the venue has counted in it."""
         before = self._control("truth")["requests"]["total"]
         trader.one_cycle()
@@ -427,7 +387,7 @@ class Cell:
             with urllib.request.urlopen(request, timeout=30) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as error:
-            raise _TraderGone(f"the venue's control side: {error.read().decode()[:200]}") from None
+            raise TraderGone(f"the venue's control side: {error.read().decode()[:200]}") from None
 
 
 def _settings(home: Path, exchange: ExchangeName, style: str) -> Settings:

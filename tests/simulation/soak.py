@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.survive_catalogue import Drill
-from cli.survive_cell import Cell, CellResult, _Trader
+from cli.survive_cell import Cell, CellResult
 from cli.survive_gate import healthy_stand_in
+from cli.survive_processes import Trader
 from cli.survive_trader import HEAVY
 from config.settings import EXCHANGES, ExchangeName
 from services.ledger import Ledger
@@ -59,7 +60,7 @@ class Soak(Cell):
     differences: int = 0  # of ledger and venue
     came_to: Counter[str] = field(default_factory=Counter)  # what the cycles ended with
 
-    def _under_fault(self, trader: _Trader) -> _Trader:
+    def _under_fault(self, trader: Trader) -> Trader:
         self._set_fault()
         pid, began = trader.process.pid or 0, time.monotonic()
         self.samples.append(Sample(0, resident(pid), cpu_seconds(pid), 0.0))
@@ -76,7 +77,7 @@ class Soak(Cell):
         self._control("faults", method="DELETE")
         return trader
 
-    def _count(self, trader: _Trader) -> None:
+    def _count(self, trader: Trader) -> None:
         report = trader.report
         if report is None:
             self.came_to["failed"] += 1
