@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# On all cores, which pip does not; a package may hold files that are not meant for this Python.
+COMPILE = $(BIN)/python -m compileall -qq -j 0
 
 # Where this is set, every import is compiled anew: 3 to 8 times slower (docs/adr/0008-pinned-dependencies.md)
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,15 +23,17 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: requirements-pip.txt requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing into $(VENV) (once, about a minute)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-pip.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q cli config exchanges execution flows services simvenue strategies tasks trading
+	@$(COMPILE) $(VENV)/lib || true
+	@$(COMPILE) cli config exchanges execution flows services simvenue strategies tasks trading
 	@$(BIN)/python -m cli.prefect_database
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "installing the tools for tests and checks"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --compile --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
+	@$(COMPILE) $(VENV)/lib || true
 	@touch $@
 
 demo: setup
