@@ -43,7 +43,7 @@ TEXT = {language: page.read_text(encoding="utf-8") for language, page in PAGES.i
 BOTH = pytest.mark.parametrize("language", PAGES)
 ROOMS = ("cli", "config", "exchanges", "execution", "flows", "services", "strategies", "tasks", "trading")
 # A person never sees these: they end inside the program.
-INNER = frozenset({"CallNotAllowed", "NoRoom", "IllegalTransition", "NotMoney", "StrategyError", "_TraderGone"})
+INNER = frozenset({"CallNotAllowed", "NoRoom", "IllegalTransition", "NotMoney", "StrategyError", "TraderGone"})
 INNER_HERE = INNER | {"_NotApplicable", "VenueError", "NotAMetric", "NotDelivered", "_NotReached"}
 
 
