@@ -81,7 +81,7 @@ test: setup-dev postgresql
 # The tests that take a whole installation where its people take it: `up` with what is killed under it, Prefect's UI in a
 # browser, two hosts, the guide.
 walks: setup-dev chromium postgresql
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m walk
+	@$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1 -m walk
 
 # Guards removed one at a time: the tests must notice each.
 mutants: setup-dev
