@@ -27,7 +27,7 @@ $(VENV)/.runtime: requirements-pip.txt requirements.txt pyproject.toml | $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(COMPILE) $(VENV)/lib || true
 	@$(COMPILE) cli config exchanges execution flows services simvenue strategies tasks trading
-	@$(BIN)/python -m cli.prefect_database
+	@$(BIN)/python -m cli.prefect_database || echo "no database of Prefect's is prepared: a new server makes its own, which takes seconds longer"
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

@@ -24,13 +24,16 @@ def prepared_database() -> Path:
 
 
 def begin_with_prepared(prefect_home: Path, prepared: Path | None = None) -> None:
-    """Give a PREFECT_HOME without a database the prepared one; do nothing where either is not so."""
+    """Give a PREFECT_HOME without a database the prepared one. Where that is not to be had or not to be done, nothing
+    happens: the server makes its own, or says what is wrong.
+    """
     mine, prepared = prefect_home / NAME, prepared or prepared_database()
     if mine.exists() or not prepared.is_file():
         return
-    whole = mine.with_suffix(".copying")
-    shutil.copyfile(prepared, whole)
-    whole.replace(mine)
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=prefect_home) as scratch:
+        whole = Path(scratch) / NAME
+        shutil.copyfile(prepared, whole)
+        os.link(whole, mine)  # fails in the place of one that another command has begun meanwhile
 
 
 def prepare() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import prefect.server.database
@@ -23,6 +24,19 @@ def test_a_home_without_a_database_begins_with_the_prepared_one_and_one_with_it_
     (home / NAME).write_text("with runs")
     begin_with_prepared(home, prepared)
     assert (home / NAME).read_text() == "with runs"
+    begin_with_prepared(tmp_path / "nowhere", prepared)  # no place to write: left to the server
+
+
+def test_two_commands_that_begin_at_once_begin_with_one_database(tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared.db"
+    prepared.write_bytes(b"as prepared" * 100_000)
+
+    def begun(_: int) -> int:
+        begin_with_prepared(tmp_path, prepared)
+        return (tmp_path / NAME).stat().st_ino
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(begun, range(8)))) == 1
 
 
 def test_what_is_prepared_is_migrated_to_the_end_and_holds_nothing_of_anybody() -> None:
