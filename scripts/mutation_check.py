@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant(
         "SENT is written before the order is sent",
         "execution/place.py",
-        "        desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())\n",
+        "            _recorded(desk, intent, Event.SENT)\n",
         "",
         PLACE,
     ),
