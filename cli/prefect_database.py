@@ -41,19 +41,17 @@ def prepare() -> None:
     from cli.prefect_server import prefect_server
 
     prepared = prepared_database()
+    prepared.unlink(missing_ok=True)
     prepared.parent.mkdir(parents=True, exist_ok=True)
+    whole = prepared.with_suffix(f".{os.getpid()}")
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         with prefect_server(home) as server:
             server.wait_until_up()
-        compact = home / "compact.db"
         with contextlib.closing(sqlite3.connect(home / NAME)) as database:
-            database.execute("VACUUM INTO ?", (str(compact),))
-        whole = prepared.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(compact, whole)
-        whole.replace(prepared)
+            database.execute("VACUUM INTO ?", (str(whole),))
+    whole.replace(prepared)
 
 
 if __name__ == "__main__":
-    prepared_database().unlink(missing_ok=True)
     prepare()

@@ -18,7 +18,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main() -> int:
     """Parse the command line and serve; give the exit status."""
-    gc.set_threshold(50_000, 10, 10)  # a request makes hundreds of objects and no cycles
+    gc.set_threshold(50_000, 10, 10)  # docs/adr/0016-the-collector-looks-less-often.md
     parser = OneLineParser(prog="python -m simvenue", description="One simulated venue on loopback.")
     parser.add_argument("exchange", help="bybit, bitbank, bitflyer or okcoinjp (okj)")
     parser.add_argument("--port", type=int, help="0 or left out: a free one")

@@ -6,7 +6,6 @@ import atexit
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.prefect_server import SERVER_ENVIRONMENT, api_is_up, free_port, prefect_server
+from tests.cli.command import until
 
 _WORKER = "PYTEST_XDIST_WORKER" in os.environ  # it has its environment from the process that shares out
 _OPERATORS = ("PREFECT_", "CRYPTO_BOT_", "BYBIT_", "BITBANK_", "BITFLYER_", "OKCOINJP_")
@@ -53,8 +53,6 @@ def _starting_server(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prefect_url(_starting_server: None) -> str:
     """Address of the session's Prefect API, up. For tests marked `prefect`."""
-    api, deadline = os.environ["PREFECT_API_URL"], time.monotonic() + 120
-    while not api_is_up(api):
-        assert time.monotonic() < deadline, "Prefect's server does not answer"
-        time.sleep(0.1)
+    api = os.environ["PREFECT_API_URL"]
+    until(lambda: api_is_up(api), "an answer of Prefect's server", 120)
     return api
