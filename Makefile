@@ -79,7 +79,7 @@ test: setup-dev postgresql
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not walk"
 
 # The tests that take a whole installation where its people take it: `up` with what is killed under it, Prefect's UI in a
-# browser, two hosts, the guide.
+# browser, two hosts, the guide, six minutes of the soak.
 walks: setup-dev chromium postgresql
 	@$(BIN)/python -m pytest -n 2 --dist load --maxschedchunk 1 -m walk
 

@@ -75,6 +75,7 @@ class Bare:
 
     async def listed(self) -> list[Any]:
         call = self._client.call
+        asked: dict[str, Any]
         if self._name == "bybit":
             asked = {**self._bybit_pair(), "openOnly": "0", "limit": "50"}
             return [row["orderId"] for row in (await call(bybit.OPEN_ORDERS, asked))["result"]["list"]]

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def postgresql() -> Iterator[str]:
             user = pwd.getpwnam("postgres")
         if user is None:
             pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    ids = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()} if user is not None else {}
+    ids: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()} if user is not None else {}
     folder = Path(tempfile.mkdtemp(prefix="crypto-bot-postgresql-"))
     try:
         if user is not None:

@@ -70,7 +70,7 @@ def test_server_worker_and_venues_are_found_below_traders_and_up(tmp_path: Path)
         assert set(found) == {"up", "trader-bitbank", *children.values()}
         assert (found["up"].pid, found["trader-bitbank"].pid) == (up.pid, trader.pid)
     finally:
-        for each in (*psutil.Process(up.pid).children(), up, trader):
+        for each in (*psutil.Process(up.pid).children(), psutil.Process(up.pid), psutil.Process(trader.pid)):
             each.kill()
         up.wait()
         trader.wait()

@@ -24,10 +24,10 @@ class PlainWire:
 
     async def place(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        words = [asked[key] for key in ("symbol", "side", "type")]
         price = D(asked["price"]) if "price" in asked else None
+        wanted = OrderRequest(asked["symbol"], asked["side"], asked["type"], D(asked["quantity"]), price)
         try:
-            order = self._venue.place(OrderRequest(*words, D(asked["quantity"]), price))
+            order = self._venue.place(wanted)
         except Rejection as refusal:
             return web.json_response({"refused": refusal.reason}, status=400)
         return web.json_response({"id": order.id, "status": order.status})
