@@ -69,7 +69,7 @@ class Stopping:
     proved_at: dict[str, datetime] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
 
-    def note(self, doing: str, error: Exception) -> None:
+    def note(self, doing: str, error: Exception | str) -> None:
         self.problems[f"{doing}: {error}"] += 1
         log.warning("%s: %s: %s", self.account, doing, error)
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from config.settings import ExecutionSettings
@@ -18,11 +20,11 @@ from execution.desk import Desk, see_through
 from execution.follow import follow
 from execution.place import send_once, write_intent
 from services.clock import Clock, WallClock
-from services.ledger import LeaseLost, Ledger, LedgerUnavailable
+from services.ledger import Lease, LeaseLost, Ledger, LedgerUnavailable
 from trading.certificates import EMERGENCY_STOP
 from trading.identifiers import client_order_id
 from trading.market import Position
-from trading.orders import Event, OrderIntent, OrderType, TimeInForce
+from trading.orders import Event, Order, OrderIntent, OrderType, State, TimeInForce
 from trading.risk import Approved
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 _LOOKS = 5
 _LEASE_SECONDS = 60.0
 _FOLLOW_SECONDS = 4.0
+_LONGEST_HOLDER = 200  # characters, as the ledger keeps
 
-Note = Callable[[str, Exception], None]
+Note = Callable[[str, Exception | str], None]
 
 
 async def flatten(
@@ -44,25 +47,28 @@ async def flatten(
     close: bool,
     note: Note,
     home: Path | None = None,
+    awaited: Mapping[str, Sequence[Order]] = MappingProxyType({}),
 ) -> tuple[tuple[Position, ...], bool]:
     """Read the positions and, if asked, close them. Returns what is held at the end and whether that is as
     asked.
 
     Without `close` any position is as asked, as long as it could be read or none was to be closed. Of two
-    stops on this host only one closes, the other watches: bitFlyer knows no reduce-only, and closing twice is
-    a new position. Costs 1 request per symbol of a perpetual, and 1 order and some reads for each position
-    that is closed.
+    stops, on this host or on two that share the ledger, only one closes, the other watches: bitFlyer knows no
+    reduce-only, and closing twice is a new position. For the same reason nothing is sent where one of `awaited`, our
+    orders by symbol that may still come up, would close the position too. Costs 1 request per symbol of a perpetual,
+    and 1 order and some reads for each position that is closed.
     """
     held: list[Position] = []
     as_asked = True
-    with _sole_closer(home, target.account, note) if close else contextlib.nullcontext(False) as we_close:
+    with _sole_closer(home, ledger, target.account, note) if close else contextlib.nullcontext(False) as we_close:
         for symbol in symbols:
             if ":" not in symbol:  # spot holds no position, and the venue need not be asked to know that
                 continue
             try:
                 positions = await target.exchange.positions(symbol)
                 for position in positions if we_close else ():
-                    await _close(target, ledger, clock, position, by, note)
+                    if not _closes_already(position, awaited.get(symbol, ()), note):
+                        await _close(target, ledger, clock, position, by, note)
                 if close and positions:
                     positions = await _until_flat(target, clock, symbol)
             except VenueError as error:
@@ -73,9 +79,46 @@ async def flatten(
     return tuple(held), as_asked and not (close and held)
 
 
+def _closes_already(position: Position, awaited: Sequence[Order], note: Note) -> bool:
+    for order in awaited:
+        if order.intent.side is position.side.opposite:
+            why = f"{order.intent.client_order_id} had no answer and may still come up: look at the venue's page"
+            note(f"{position.symbol}: no second order to close it", why)
+            return True
+    return False
+
+
 @contextlib.contextmanager
-def _sole_closer(home: Path | None, account: str, note: Note) -> Iterator[bool]:
-    """Whether we are the one stop on this host that closes the account's positions; where no lock can be had, yes."""
+def _sole_closer(home: Path | None, ledger: Ledger | None, account: str, note: Note) -> Iterator[bool]:
+    """Whether we are the one stop that closes the account's positions: by a file on this host, and beyond it by a
+    lease in the ledger, which is not the trader's. Where neither can be had, yes.
+    """
+    with _closer_here(home, account, note) as here:
+        if not here or ledger is None:
+            yield here
+            return
+        # The same name for every stop of this home, of which the file lets in one: what a killed one left is ours.
+        holder = f"a stop on {socket.gethostname()} in {home}"[:_LONGEST_HOLDER]
+        try:
+            now = ledger.shared_time(WallClock().now())
+            lease = ledger.take_lease(f"{account}:closing", holder, now, _LEASE_SECONDS)
+        except LeaseLost as error:
+            other = str(error).partition(";")[0]  # without what to do about a trader
+            note("another stop is closing the positions of this account", other)
+            yield False
+            return
+        except LedgerUnavailable as error:
+            note("closing without a lock against a stop on another host", error)
+            yield True
+            return
+        try:
+            yield True
+        finally:
+            _give_back(ledger, lease, note)
+
+
+@contextlib.contextmanager
+def _closer_here(home: Path | None, account: str, note: Note) -> Iterator[bool]:
     if home is None:
         yield True
         return
@@ -97,6 +140,13 @@ def _sole_closer(home: Path | None, account: str, note: Note) -> Iterator[bool]:
         yield True
     finally:
         os.close(handle)  # gives the lock back
+
+
+def _give_back(ledger: Ledger, lease: Lease, note: Note) -> None:
+    try:
+        ledger.release_lease(lease)
+    except LedgerUnavailable as error:
+        note(f"giving {lease.account} back", error)
 
 
 async def _close(
@@ -122,7 +172,9 @@ async def _close(
         if desk is not None and _written_down(desk, intent, note):
             try:
                 order = await see_through(send_once(desk, intent))
-                await follow(desk, order, _FOLLOW_SECONDS)
+                order = await follow(desk, order, _FOLLOW_SECONDS)
+                if order.state is not State.FILLED:
+                    note(f"closing of {position.symbol}", f"{order.state}: {order.note}")
             except (LedgerUnavailable, VenueError) as error:
                 note(f"following the closing of {position.symbol}", error)
             return
@@ -152,10 +204,7 @@ def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note
         yield Desk(target.account, target.exchange, ledger, clock, lease, ExecutionSettings())
     finally:
         if taken is not None:
-            try:
-                ledger.release_lease(taken)
-            except LedgerUnavailable as error:
-                note("giving the account back", error)
+            _give_back(ledger, taken, note)
 
 
 def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:

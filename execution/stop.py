@@ -185,7 +185,7 @@ async def _stop_one(
         with urgent():  # reading what is left serves getting out as much as cancelling does
             verified = await _clear_all(here, symbols)
             positions, flat = await flatten(
-                target, books.opened, clock, tuple(symbols), by, close_positions, here.note, home
+                target, books.opened, clock, tuple(symbols), by, close_positions, here.note, home, here.awaited
             )
         for symbol in symbols:
             await record_ends(here, symbol)

@@ -248,6 +248,25 @@ async def test_a_closing_order_without_an_answer_is_not_sent_a_second_time(work:
     report = await stop(work, close=True)
     assert work.venue.requests["place"] == 1
     assert not report.clean and len(report.venues[0].positions) == 1
+    assert any("closing of" in problem and "unknown" in problem for problem in report.venues[0].problems)
+
+
+async def test_where_a_closing_order_may_still_come_up_the_next_stop_sends_no_second_one(
+    workplace: Callable[..., Workplace],
+) -> None:
+    work = workplace(name="bitflyer")  # no request window: what had no answer may come up as long as it may live
+    work.venue.placing += ["fill", "lost_request"]
+    await work.place(symbol=PERPETUAL)
+    work.ledger.release_lease(work.desk.lease)
+    work.venue.requests.clear()
+    await stop(work, close=True)
+    report = await stop(work, close=True)
+    assert work.venue.requests["place"] == 1
+    assert not report.clean and len(report.venues[0].positions) == 1
+    assert any("no second order to close it" in problem for problem in report.venues[0].problems)
+
+    await work.clock.sleep(2 * 3600)  # longer than an order lives there
+    assert (await stop(work, close=True)).clean and work.venue.position == 0
 
 
 def test_the_stop_imports_neither_prefect_nor_ccxt_nor_pandas() -> None:

@@ -28,7 +28,8 @@ MakeWorkplace = Callable[..., Workplace]
 async def stop(work: Workplace, ledger: object = "own", **more: object) -> StopReport:
     target = StopTarget(work.venue.name, work.venue, (SPOT,), clock=work.clock)
     books = work.ledger if ledger == "own" else ledger
-    return await stop_all([target], books, work.clock, "ann", "drill", home=work.home, **more)  # type: ignore[arg-type]
+    more = {"home": work.home, **more}
+    return await stop_all([target], books, work.clock, "ann", "drill", **more)  # type: ignore[arg-type]
 
 
 def seconds(work: Workplace) -> float:
@@ -389,11 +390,18 @@ async def test_two_stops_at_once_are_both_clean(work: Workplace) -> None:
     assert not work.venue.resting() and not work.ledger.in_flight("bitbank")
 
 
-async def test_of_two_stops_only_one_closes_the_position(workplace: MakeWorkplace) -> None:
+@pytest.mark.parametrize("holds", ["nobody", "a trader"])
+@pytest.mark.parametrize("hosts", [1, 2])
+async def test_of_two_stops_only_one_closes_the_position(
+    workplace: MakeWorkplace, tmp_path: Path, hosts: int, holds: str
+) -> None:
     work = workplace(name="bitflyer")  # where there is no reduce-only, closing twice is a new position
     work.venue.placing.append("fill")
     await work.place(symbol=PERPETUAL)
-    work.ledger.release_lease(work.desk.lease)
+    if holds == "nobody":
+        work.ledger.release_lease(work.desk.lease)
+    else:
+        work.ledger.renew_lease(work.desk.lease, work.clock.now().replace(year=2100), 60)
     really, arrived, go = work.venue.place, asyncio.Event(), asyncio.Event()
 
     async def slowly(intent: object) -> str:
@@ -405,7 +413,8 @@ async def test_of_two_stops_only_one_closes_the_position(workplace: MakeWorkplac
     work.venue.requests.clear()
     first = asyncio.ensure_future(stop(work, close_positions=True))
     await arrived.wait()
-    second = asyncio.ensure_future(stop(work, close_positions=True))
+    home = work.home if hosts == 1 else tmp_path / "of the second host"
+    second = asyncio.ensure_future(stop(work, close_positions=True, home=home))
     done, _ = await asyncio.wait({second}, timeout=10)
     go.set()
     await asyncio.wait({first, second})
