@@ -109,7 +109,7 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
         except NothingToApprove as nothing:
             say(f"{nothing}{see(section_of(nothing))}")
             return 1
-        say(f"{exchange} {proposal.symbol}: {proposal.rung} → {proposal.to}")
+        say(f"{exchange} {proposal.symbol}: {proposal.step}")
         for sentence in proposal.shown:
             say(f"  {sentence}")
         if not phrase or not code:
@@ -126,7 +126,7 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
     if refused is not None:
         say(f"[red]refused:[/] {refused}{see(APPROVAL)}")
         return 1
-    say(f"{exchange}: {proposal.to} approved by {by}; the next review of the rung goes up if the evidence still stands")
+    say(f"{exchange}: {proposal.to} approved by {by}; the next review acts on it if the evidence still stands")
     return 0
 
 

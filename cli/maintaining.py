@@ -103,10 +103,10 @@ def _history(settings: Settings, now: datetime) -> tuple[Check, ...]:
 
 
 def _heartbeat(settings: Settings, now: datetime) -> tuple[Check, ...]:
-    from services.heartbeat import code_on_disk, heartbeat_checks
+    from execution.vitals import vital_checks
 
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
-        return heartbeat_checks(settings, ledger.heartbeats(), code_on_disk(), now)
+        return vital_checks(settings, ledger, now)
 
 
 _PARTS: Mapping[str, Work] = {

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
 from config.settings_alerts import AlertSettings
 from config.settings_maintenance import UpkeepSettings
@@ -161,7 +161,8 @@ class LadderSettings(Strict):
         min_length=1,
         description="rising fractions of the target size, e.g. [0.25, 0.5, 1]",
     )
-    certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again")
+    certificate_days: float = Field(30, gt=0, description="days until a rung must be earned again, or renewed")
+    renewal_days: float = Field(7, gt=0, description="days before its end from which the top rung may be renewed")
     review_cycles: int = Field(60, ge=1, description="trading cycles between two reviews of the rung")
     approval_hours: float = Field(24, gt=0, description="hours in which a person may approve and the approval holds")
     simulated_approves_itself: bool = Field(
@@ -179,6 +180,12 @@ class LadderSettings(Strict):
         if not all(low < high for low, high in pairwise((Decimal(0), *value))):
             raise ValueError("must rise from above 0")
         return value
+
+    @model_validator(mode="after")
+    def _renewed_in_its_time(self) -> "LadderSettings":
+        if self.renewal_days >= self.certificate_days:
+            raise ValueError("renewal_days must be less than certificate_days")
+        return self
 
 
 class LoggingSettings(Strict):

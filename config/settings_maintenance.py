@@ -36,4 +36,8 @@ class UpkeepSettings(Strict):
     heartbeat_max_age_seconds: float = Field(
         180, gt=0, description="seconds after which a process that showed no sign of life counts as gone"
     )
+    disk_used_percent: float = Field(90, gt=0, le=100, description="percent used from which a disk counts as full soon")
+    certificate_warning_days: float = Field(
+        3, ge=0, description="days before its end from which a certificate is warned of, where a person must approve"
+    )
     snapshots_kept: int = Field(100, ge=1, description="number of a venue's snapshots that the ledger keeps")

@@ -62,9 +62,7 @@ class Place:
 
     @property
     def approves_itself(self) -> bool:
-        """Only what is simulated may, and only where that is configured."""
-        simulated = self.settings.exchanges[self.exchange].endpoint is Endpoint.SIMULATED
-        return simulated and self.settings.ladder.simulated_approves_itself
+        return approves_itself(self.settings, self.exchange)
 
     def record(self) -> RungRecord | None:
         return self.ledger.rung(self.account, self.symbol)
@@ -73,6 +71,24 @@ class Place:
         """The rung above, None at the top."""
         above = self.ladder.index(rung) + 1
         return self.ladder[above] if above < len(self.ladder) else None
+
+    def next_step(self, record: RungRecord, now: datetime) -> str | None:
+        """The rung above; at the top the same again as soon as it may be renewed, None before."""
+        renewed = record.rung if self.ends_soon(record, now) else None
+        return self.next_rung(record.rung) or renewed
+
+    def renewable_from(self, record: RungRecord) -> datetime:
+        """When the certificate's last `ladder.renewal_days` begin."""
+        return record.expires_at - timedelta(days=self.settings.ladder.renewal_days)
+
+    def ends_soon(self, record: RungRecord, now: datetime) -> bool:
+        return now >= self.renewable_from(record)
+
+
+def approves_itself(settings: Settings, exchange: ExchangeName) -> bool:
+    """Only what is simulated may go up without a person, and only where that is configured."""
+    simulated = settings.exchanges[exchange].endpoint is Endpoint.SIMULATED
+    return simulated and settings.ladder.simulated_approves_itself
 
 
 def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
@@ -101,6 +117,7 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         warnings=_warnings(place, account, record, now),
         changed=_changed(place, record),
         expired=now >= record.expires_at,
+        ends_soon=place.ends_soon(record, now),
         before_issue=now < since,
         key_may_withdraw=place.key_may_withdraw,
         approval_needed=not place.approves_itself,
@@ -126,7 +143,7 @@ def _warnings(place: Place, account: str, record: RungRecord, now: datetime) -> 
 
 
 def _approved_by(place: Place, record: RungRecord, now: datetime) -> str | None:
-    approval, to = place.ledger.newest_approval(place.account, place.symbol), place.next_rung(record.rung)
+    approval, to = place.ledger.newest_approval(place.account, place.symbol), place.next_step(record, now)
     if approval is None or to is None:
         return None
     hours = place.settings.ladder.approval_hours
@@ -231,16 +248,21 @@ def carry_over(place: Place, proof: str, now: datetime) -> bool:
 
 
 def propose(place: Place, now: datetime) -> Proposal:
-    """Freeze the evidence for the next rung, so that a person can approve it; the open proposal where there is one.
+    """Freeze the evidence for the next rung, or for renewing the top one, so that a person can approve it; the open
+    proposal where there is one.
 
-    Raises NothingToApprove while evidence is missing, at the top, and where no approval is needed.
+    Raises NothingToApprove while evidence is missing, at the top before it may be renewed, and where no approval is
+    needed.
     """
     record = place.record()
     if record is None or record.rung in CHECKS:
         raise NothingToApprove(f"{place.exchange}: not on paper yet: run `crypto-bot check {place.exchange} --orders`")
-    to = place.next_rung(record.rung)
+    to = place.next_step(record, now)
     if to is None:
-        raise NothingToApprove(f"{place.exchange}: {record.rung} is the top of the ladder")
+        day = f"{place.renewable_from(record):%Y-%m-%d %H:%M}"
+        raise NothingToApprove(
+            f"{place.exchange}: {record.rung} is the top of the ladder, to be renewed from {day} UTC on"
+        )
     if place.approves_itself:
         raise NothingToApprove(f"{place.exchange}: {SELF_APPROVED} (ladder.simulated_approves_itself)")
     evidence = _sound_evidence(place, record, now)

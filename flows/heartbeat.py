@@ -1,4 +1,4 @@
-"""Every quarter of an hour: is every process alive, and does it run what is installed?"""
+"""Every quarter of an hour: is every process alive, is there room on the disk, does no certificate end?"""
 
 from prefect import flow
 
@@ -10,6 +10,6 @@ from trading.checks import UpkeepReport
 @flow(name="heartbeat", flow_run_name="heartbeat", retries=0, persist_result=False)
 @unless_stale
 async def heartbeat() -> UpkeepReport:
-    """Judge the signs of life in the ledger. Raises UpkeepFailed."""
+    """Judge signs of life, disks and certificates. Raises UpkeepFailed."""
     started_at = begun()
     return await conclude("heartbeat", await look_for_heartbeats(), started_at)

@@ -49,6 +49,21 @@ def _sqlite_checks(database: Database) -> tuple[Check, ...]:
     return pages, Check("ledger database", True, f"{size:.1f} MB, {folded}")
 
 
+def disk_checks(settings: Settings) -> tuple[Check, ...]:
+    """How full the disks of home and log are: on a full one nothing can be written down, so nothing is placed."""
+    most = settings.maintenance.disk_used_percent
+    checks: dict[int, Check] = {}  # by device
+    for path in (settings.home, settings.log_file.parent):
+        if path.exists():
+            used = shutil.disk_usage(path)
+            percent = 100 * used.used / (used.used + used.free)  # as df counts it: what root alone may use is not free
+            said = f"{percent:.0f} % used, {used.free / 1e9:.1f} GB free"
+            full = percent >= most
+            detail = f"{said}: free some space before it is full" if full else said
+            checks.setdefault(path.stat().st_dev, Check(f"disk of {path}", not full, detail))
+    return tuple(checks.values())
+
+
 def log_checks(settings: Settings, now: datetime) -> tuple[Check, ...]:
     """Cut logs that only grow, and remove old ones after `maintenance.log_days`.
 

@@ -101,7 +101,7 @@ def _until(here: Session, proposal: Proposal) -> datetime:
 
 def _title(proposal: Proposal) -> str:
     name = proposal.account.partition("@")[0]
-    return f"{name} {proposal.symbol}: {proposal.rung} → {proposal.to}"
+    return f"{name} {proposal.symbol}: {proposal.step}"
 
 
 def _evidence(here: Session, proposal: Proposal) -> str:
@@ -132,7 +132,7 @@ def _approval(here: Session, proposal: Proposal, form: ApprovalForm) -> str:
     return (
         f"# {_title(proposal)} approved\n\n"
         f"**By {form.name}**: {form.reason}\n\n"
-        f"The next review of the rung goes up by it if the evidence still stands, for "
+        f"The next review of the rung acts on it if the evidence still stands, for "
         f"{here.settings.ladder.approval_hours:g} hours from now. Proposal {proposal.number} of the ledger's chain."
     )
 

@@ -41,7 +41,7 @@ class RungReview:
     before: str
     after: str
     max_quantity: Decimal  # base
-    verdict: str  # promote, hold, demote, halt
+    verdict: str  # promote, renew, hold, demote, halt
     reasons: tuple[str, ...]
     reviewed_at: datetime
 
@@ -84,7 +84,7 @@ def rung_is_due(here: TradingSession) -> bool:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def review_rung(exchange: ExchangeName) -> RungReview:
-    """Judge the evidence since the certificate in force was issued; promote, hold, demote or halt by one verdict."""
+    """Judge the evidence since the certificate in force was issued; one verdict moves, renews or leaves it."""
     here = trading_session(exchange)
     here.running(await here.listed())
     await here.key_rights()
@@ -112,7 +112,8 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
     approved_by = (evidence.approved_by if isinstance(verdict, Promote) else None) or "the evidence"
     shown = {**asdict(evidence), "reasons": list(reasons)}
     issue(place, verdict.to, cap, shown, approved_by, now, fallen=not isinstance(verdict, Promote))
-    told = type(verdict).__name__.lower()
+    renewed = isinstance(verdict, Promote) and verdict.to == before
+    told = "renew" if renewed else type(verdict).__name__.lower()
     return RungReview(exchange, here.symbol, before, verdict.to, cap, told, reasons, now)
 
 

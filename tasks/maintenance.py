@@ -14,10 +14,10 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.drift import drift_checks
+from execution.vitals import vital_checks
 from services.alerts import Level, tell
 from services.clock import WallClock
 from services.dependencies import dependency_checks
-from services.heartbeat import code_on_disk, heartbeat_checks
 from services.housekeeping import database_checks, log_checks
 from services.ledger import Ledger
 from services.logs import configure_logging
@@ -89,11 +89,10 @@ async def keep_history() -> Checks:
 
 @task(retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def look_for_heartbeats() -> Checks:
-    """Whether every process is alive and runs what is installed."""
+    """Whether every process is alive and runs what is installed, no disk is nearly full, and no certificate ends."""
     settings = _settings()
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
-        beats = ledger.heartbeats()
-    return heartbeat_checks(settings, beats, code_on_disk(), _now())
+        return vital_checks(settings, ledger, _now())
 
 
 def _unless_refused(name: str, work: Callable[[], Checks]) -> Checks:

@@ -16,7 +16,7 @@ LEAST_SECRET = 16  # characters
 
 @dataclass(frozen=True)
 class Proposal:
-    """A rung to go up to, with the evidence as it was shown. `digest` is the hash of all of it."""
+    """A rung to go up to, or the top one to renew, with the evidence as shown. `digest` is the hash of all of it."""
 
     number: int  # its event in the ledger's chain
     account: str
@@ -27,6 +27,11 @@ class Proposal:
     digest: str
     shown: tuple[str, ...]  # the evidence in sentences
     proposed_at: datetime
+
+    @property
+    def step(self) -> str:
+        """What is asked for, in a word or two."""
+        return f"{self.rung} renewed" if self.to == self.rung else f"{self.rung} → {self.to}"
 
     @property
     def phrase(self) -> str:

@@ -113,13 +113,14 @@ def notices_of_checks(report: StageReport) -> tuple[Notice, ...]:
 
 
 def notice_of_review(name: str, verdict: str, before: str, after: str, reasons: Sequence[str]) -> Notice | None:
-    """What a review of the rung has to tell; None where the rung stayed."""
-    level = {"promote": INFO, "demote": WARNING, "halt": CRITICAL}.get(verdict)
+    """What a review of the rung has to tell; None where nothing changed."""
+    level = {"promote": INFO, "renew": INFO, "demote": WARNING, "halt": CRITICAL}.get(verdict)
     if level is None:
         return None
-    way = "went up" if verdict == "promote" else "went DOWN"
-    text = f"{name}: the rung {way} from {before or 'none'} to {after}: {'; '.join(reasons) or 'no reason told'}"
-    return Notice(level, f"{name}:rung", text, once=True)
+    way = f"the rung went {'up' if verdict == 'promote' else 'DOWN'} from {before or 'none'} to {after}"
+    if verdict == "renew":
+        way = f"the certificate of {after} was renewed"
+    return Notice(level, f"{name}:rung", f"{name}: {way}: {'; '.join(reasons) or 'no reason told'}", once=True)
 
 
 def notice_of_stop(

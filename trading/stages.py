@@ -2,7 +2,8 @@
 
     compatibility -> read_only -> minimal_order -> paper -> minimal -> ramp_25 -> ramp_50 -> ramp_100
 
-Going up needs minimum time AND minimum trades AND clean books AND, for real money, a human. Going down needs
+Going up needs minimum time AND minimum trades AND clean books AND, for real money, a human. So does staying at the
+top when its certificate comes to its end: it is renewed by what was shown since it was issued. Going down needs
 nobody: one rung for a broken rule, to paper for books that do not add up, to the rung that covers what has changed, to
 a halt where nothing that the ledger says can be relied on (the kill switch).
 """
@@ -81,6 +82,7 @@ class Evidence:
     warnings: int = 0
     changed: tuple[str, ...] = ()  # parts of the fingerprint that are not what was examined
     expired: bool = False
+    ends_soon: bool = False  # the certificate may be renewed, where there is no rung above
     before_issue: bool = False  # the clock is before the certificate's own time
     ledger_fault: str | None = None  # the first row of the ledger that is not what was written
     key_may_withdraw: bool = False  # as the venue says of the key in use
@@ -90,6 +92,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Promote:
+    """Up one rung; at the top the same rung again."""
+
     to: str
     reasons: tuple[str, ...]
 
@@ -127,7 +131,9 @@ def ramp_name(step: Decimal) -> str:
 
 
 def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Verdict:
-    """Say whether the rung goes up, stays or goes down, and why. Raises ValueError for an unknown rung."""
+    """Say whether the rung goes up (at the top: is renewed), stays or goes down, and why. Raises ValueError for an
+    unknown rung.
+    """
     ladder = rungs(thresholds.ramp_steps)
     if rung not in ladder:
         raise ValueError(f"unknown rung {rung!r}; the rungs are {', '.join(ladder)}")
@@ -138,14 +144,14 @@ def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Verdict:
     down = _down(rung, evidence, ladder, thresholds)
     if down is not None:
         return down
-    if place == len(ladder) - 1:
+    if place == len(ladder) - 1 and not evidence.ends_soon:
         return Hold(("the top of the ladder",))
     missing = missing_evidence(rung, evidence, thresholds)
     if evidence.approval_needed and not evidence.approved_by and rung not in CHECKS:
         missing = (*missing, "a human's approval")
     if missing:
         return Hold(missing)
-    return Promote(ladder[place + 1], _shown(rung, evidence))
+    return Promote(ladder[min(place + 1, len(ladder) - 1)], _shown(rung, evidence))
 
 
 def missing_evidence(rung: str, evidence: Evidence, thresholds: Thresholds) -> tuple[str, ...]:

@@ -140,6 +140,27 @@ def test_a_person_approves_the_next_rung_and_no_other(place: Place) -> None:
     assert place.ledger.verify_chain() is None
 
 
+def test_the_top_rung_is_renewed_in_its_last_days_by_a_person(place: Place) -> None:
+    ladder = place.settings.ladder
+    ramp = ladder.ramp.model_copy(update={"min_seconds": 60, "min_cycles": 2, "min_fills": 0})
+    settings = place.settings.model_copy(update={"ladder": ladder.model_copy(update={"ramp": ramp})})
+    place = replace(place, settings=settings)
+    issue(place, "ramp_100", Decimal("0.01"), {}, "a test", BEGIN)
+    for number in (1, 2):
+        cycle(place, number, minute=number, account=NAME)
+    days = timedelta(days=ladder.certificate_days - ladder.renewal_days)
+    soon = round(days / timedelta(minutes=1))
+    with pytest.raises(NothingToApprove, match=f"to be renewed from {BEGIN + days:%Y-%m-%d %H:%M} UTC on"):
+        propose(place, BEGIN + timedelta(minutes=soon - 1))
+    assert not evidence(place, minutes=soon - 1).ends_soon
+    assert propose(place, BEGIN + timedelta(minutes=soon)).step == "ramp_100 renewed"
+    assert approved(place, minutes=soon) is None
+    assert evidence(place, minutes=soon).approved_by == "Aoki"
+    issue(place, "ramp_100", Decimal("0.01"), {}, "Aoki", BEGIN + timedelta(minutes=soon + 1))
+    renewed = evidence(place, minutes=soon + 2)
+    assert (renewed.cycles, renewed.approved_by, renewed.ends_soon) == (0, None, False)
+
+
 def test_what_was_shown_stays_what_is_approved(place: Place) -> None:
     on_paper(place)
     first = propose(place, BEGIN + timedelta(minutes=10))

@@ -83,6 +83,14 @@ async def test_the_demos_ladder_is_climbed_one_rung_a_review_and_only_on_evidenc
         record = here.ledger.rung(here.account, here.symbol)
         assert record is not None and record.max_quantity == here.configured.target_quantity
 
+        await here.clock.sleep((record.expires_at - here.clock.now() - timedelta(days=6)).total_seconds())
+        assert rung_is_due(here)
+        renewed = await review_rung.fn("bybit")
+        again = here.ledger.rung(here.account, here.symbol)
+        assert (renewed.verdict, renewed.after) == ("renew", ladder[-1]), renewed
+        assert again is not None and again.expires_at > record.expires_at
+        assert not rung_is_due(here)
+
 
 async def test_failed_cycles_hold_the_rung(market: Market) -> None:
     market("bybit")

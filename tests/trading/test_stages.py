@@ -62,6 +62,21 @@ def test_the_top_rung_holds():
     assert judged("ramp_100") == Hold(("the top of the ladder",))
 
 
+def test_the_top_rung_is_renewed_before_its_end_by_what_it_was_earned_with():
+    soon = judged("ramp_100", ends_soon=True)
+    assert isinstance(soon, Promote) and soon.to == "ramp_100" and "approved by Aoki" in soon.reasons
+    assert judged("ramp_100", ends_soon=True, approved_by=None) == Hold(("a human's approval",))
+    assert judged("ramp_100", ends_soon=True, fills=2) == Hold(("2 of 3 fills",))
+    late = judged("ramp_100", ends_soon=True, expired=True)
+    assert isinstance(late, Demote) and late.to == LADDER[0]
+
+
+def test_a_rung_below_the_top_is_not_renewed_but_left_upwards():
+    for rung, following in pairwise(LADDER):
+        verdict = judged(rung, ends_soon=True)
+        assert isinstance(verdict, Promote) and verdict.to == following
+
+
 @pytest.mark.parametrize(
     ("short", "said"),
     [
