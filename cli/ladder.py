@@ -17,7 +17,7 @@ from execution.latch import kill_switch
 from services.ledger import Ledger
 from services.secrets import APPROVAL_SECRET, approval_secret
 from trading.approval import CODE_LENGTH, Answer
-from trading.stages import Hold, judge
+from trading.stages import Demote, Halt, Hold, Promote, judge
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def _row(place: Place, now: datetime) -> dict[str, object]:
         "exchange": place.exchange,
         "symbol": place.symbol,
         "rung": record.rung if record else None,
-        "next": place.next_rung(record.rung) if record else place.ladder[0],
+        "next": place.next_step(record, now) if record else place.ladder[0],
         "max_quantity": record.max_quantity if record else None,
         "max_orders_per_day": record.max_orders_per_day if record else None,
         "issued_at": record.issued_at if record else None,
@@ -93,12 +93,13 @@ def _row(place: Place, now: datetime) -> dict[str, object]:
         evidence, rules = evidence_of(place, record, now), rules_of(place.settings)
         verdict = judge(record.rung, evidence, rules)
         row["evidence"] = sentences(record.rung, evidence, rules)
-        row["blocks"] = verdict.reasons if isinstance(verdict, Hold) else (_due(verdict.to, verdict.reasons),)
+        row["blocks"] = verdict.reasons if isinstance(verdict, Hold) else (_due(record.rung, verdict),)
     return row
 
 
-def _due(to: str, reasons: tuple[str, ...]) -> str:
-    return f"the next review goes to {to}: {'; '.join(reasons)}"
+def _due(rung: str, verdict: Promote | Demote | Halt) -> str:
+    renewed = isinstance(verdict, Promote) and verdict.to == rung
+    return f"the next review {'renews' if renewed else 'goes to'} {verdict.to}: {'; '.join(verdict.reasons)}"
 
 
 def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, code: str) -> int:

@@ -281,12 +281,16 @@ def _shown(rung: str, evidence: Evidence) -> tuple[str, ...]:
         return (f"the {rung} check passed",)
     approved = (f"approved by {evidence.approved_by}",) if evidence.approved_by else ()
     return (
-        f"{evidence.seconds:g} s on {rung}",
+        f"{_time(evidence.seconds)} on {rung}",
         f"{evidence.cycles} cycles, {evidence.failed_cycles} failed",
         f"{evidence.fills} fills",
         "no open question between ledger and venue",
         *approved,
     )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def cap_for(rung: str, target_quantity: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
