@@ -71,6 +71,7 @@ RULES = {
     "daily_loss": "losses",
     "drawdown": "losses",
     "repeated_execution": "kill-switch",
+    "refused_in_a_row": "bad-request",
     "books": "books",
 }
 
@@ -94,6 +95,7 @@ ALERTS = {
     "certificate": "certificate",
     "clock_skew": "clock",
     "data_age": "stale-data",
+    "refused_in_a_row": "bad-request",
     "key": "authentication",
     "key-secret": "secret",
     "key-rotation": "secret",

@@ -131,6 +131,9 @@ class RiskSettings(Strict):
     repeated_execution_limit: int = Field(
         ge=1, description="number of equal orders in a row without a change of mind, before the latch"
     )
+    refused_in_a_row_limit: int = Field(
+        ge=1, le=40, description="number of orders that the venue refused in a row, before the next ones wait"
+    )
 
     @field_validator("max_order_notional", "max_position_notional", "max_daily_loss")
     @classmethod

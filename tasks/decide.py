@@ -24,17 +24,8 @@ from trading.maintenance import Maintenance, maintenance_near
 from trading.market import Balance, Candle
 from trading.money import ZERO
 from trading.pnl import EquityPoint, Inventory, daily_loss, day_of, drawdown, start_of_day
-from trading.risk import (
-    Approved,
-    RecentOrder,
-    Refused,
-    RiskFacts,
-    RiskLimits,
-    RungCap,
-    TradingState,
-    assess,
-    trading_state,
-)
+from trading.risk import Approved, Refused, TradingState, assess, trading_state
+from trading.risk_facts import RecentOrder, RiskFacts, RiskLimits, RungCap
 from trading.sizing import NoOrder, Target, order_for
 from trading.stages import CHECKS, concerning
 
@@ -248,4 +239,5 @@ def risk_limits(risk: RiskSettings, quote: str) -> RiskLimits:
         max_clock_skew_seconds=risk.max_clock_skew_seconds,
         duplicate_window_seconds=risk.duplicate_window_seconds,
         repeated_execution_limit=risk.repeated_execution_limit,
+        refused_in_a_row_limit=risk.refused_in_a_row_limit,
     )

@@ -26,7 +26,8 @@ from trading.instruments import Side
 from trading.market import Balance
 from trading.money import ZERO, plain
 from trading.orders import Order, OrderIntent, OrderType, State, TimeInForce
-from trading.risk import Refused, RungCap, assess
+from trading.risk import Refused, assess
+from trading.risk_facts import RungCap
 from trading.stages import CHECKS, MINIMAL_ORDER
 
 # Far enough from the market to rest, near enough for every venue's price band: half of our own collar.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from trading.checks import StageReport
 from trading.cycle import CycleReport
+from trading.orders import State
 
 INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
@@ -18,7 +19,8 @@ _KEY_CHECKS = frozenset({"key rights", "read-only client"})
 _UNPROVED = ("unproved_order", "several_candidates")
 _ORPHAN = "orphan "
 # Refusals that stand still until somebody does something; the others are the strategy meeting a limit.
-_STANDS_STILL = ("certificate", "clock_skew", "data_age")
+_REFUSALS = "refused_in_a_row"  # over when the venue has taken an order
+_STANDS_STILL = ("certificate", "clock_skew", "data_age", _REFUSALS)
 _AMOUNT = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?=\s[A-Z]{3,5}\b)|(?<=expected )-?[\d.]+|(?<=found )-?[\d.]+")
 
 
@@ -63,7 +65,8 @@ def notices_of_cycle(report: CycleReport, latch: str | None) -> tuple[Notice, ..
     if rule in _STANDS_STILL:
         told.append(Notice(WARNING, f"{name}:{rule}", f"{shown}: places nothing: {report.refused}"))
     elif report.order_state:  # an order has passed every rule
-        told += [Notice(INFO, f"{name}:{each}", "", over=True) for each in _STANDS_STILL]
+        ended = [rule for rule in _STANDS_STILL if rule != _REFUSALS or report.order_state != State.REJECTED]
+        told += [Notice(INFO, f"{name}:{each}", "", over=True) for each in ended]
     # It ran to its end: whatever had ended one before is over.
     told += [Notice(INFO, f"{name}:{what}", "", over=True) for what in ("key", "ledger", "cycle", "trader", "prefect")]
     return tuple(told)

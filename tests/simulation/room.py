@@ -80,7 +80,12 @@ def a_room() -> Iterator[Room]:
 
 @cache
 def settings_of(home: Path, exchange: ExchangeName, symbol: str, style: str) -> Settings:
-    risk = {"repeated_execution_limit": 1000, "max_orders_per_day": 10_000, "max_drawdown": 1}
+    risk = {
+        "repeated_execution_limit": 1000,
+        "refused_in_a_row_limit": 40,
+        "max_orders_per_day": 10_000,
+        "max_drawdown": 1,
+    }
     losses = [f"risk.max_daily_loss.{quote}=1000000" for quote in ("JPY", "USDT")]
     return load_settings(
         environ={},

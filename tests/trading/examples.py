@@ -16,7 +16,7 @@ from trading.orders import (
     TimeInForce,
     VenueOrder,
 )
-from trading.risk import RiskFacts, RiskLimits, RungCap
+from trading.risk_facts import RiskFacts, RiskLimits, RungCap
 
 D = Decimal
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -182,6 +182,7 @@ LIMITS = RiskLimits(
     max_clock_skew_seconds=2,
     duplicate_window_seconds=30,
     repeated_execution_limit=3,
+    refused_in_a_row_limit=4,
 )
 FACTS = RiskFacts(
     now=NOON,

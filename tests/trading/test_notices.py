@@ -55,7 +55,7 @@ def over(report: CycleReport, latch: str | None = None) -> set[str]:
 
 def test_a_calm_cycle_tells_nothing_and_says_that_all_trouble_is_over() -> None:
     assert told(CALM) == {}
-    ours = "halt venue_halt drift orphan unknown_order reduce_only certificate clock_skew data_age"
+    ours = "halt venue_halt drift orphan unknown_order reduce_only certificate clock_skew data_age refused_in_a_row"
     assert over(CALM) == {*ours.split(), *["key", "ledger", "cycle", "trader", "prefect"]}
 
 
@@ -102,7 +102,9 @@ def test_each_trouble_of_a_cycle_has_one_notice_of_its_own(
 
 def test_what_was_not_judged_is_neither_so_nor_over() -> None:
     unjudged = replace(CALM, trading_state="", order_state="", refused="")
-    assert over(CALM) - over(unjudged) == {"reduce_only", "certificate", "clock_skew", "data_age"}
+    standing = {"certificate", "clock_skew", "data_age", "refused_in_a_row"}
+    assert over(CALM) - over(unjudged) == {"reduce_only", *standing}
+    assert over(CALM) - over(replace(CALM, order_state="rejected")) == {"refused_in_a_row"}  # by the venue, once more
 
 
 @pytest.mark.parametrize(

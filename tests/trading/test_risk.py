@@ -23,7 +23,8 @@ from tests.trading.examples import (
 from trading.instruments import Kind, Side
 from trading.maintenance import maintenance_near
 from trading.orders import OrderType, State
-from trading.risk import RULES, Approved, RecentOrder, Refused, RiskFacts, TradingState, assess, trading_state
+from trading.risk import RULES, Approved, Refused, TradingState, assess, trading_state
+from trading.risk_facts import RecentOrder, RiskFacts
 
 
 def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
@@ -290,6 +291,27 @@ def test_what_was_before_a_human_rearmed_is_forgiven():
     refused_by("repeated_execution", facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(hours=1)))
 
 
+def refusals(number: int, *, since: timedelta = timedelta(seconds=59), **changes: Any) -> RiskFacts:
+    """So many orders that the venue refused one after the other, the newest so long ago."""
+    order = replace(recent(state=State.REJECTED, filled=D(0)), decided_at=NOON - since)
+    return facts(recent=(order,) * number, **changes)
+
+
+@pytest.mark.parametrize(("in_a_row", "minutes"), [(4, 1), (5, 2), (6, 4), (9, 32), (10, 60), (50, 60)])
+def test_each_order_after_some_that_the_venue_refused_waits_twice_as_long(in_a_row: int, minutes: int):
+    pause = timedelta(minutes=minutes)
+    refused = refused_by("refused_in_a_row", refusals(in_a_row, since=pause - timedelta(seconds=1)))
+    assert not refused.is_breach and f"one in {60 * minutes} s" in refused.limit
+    approved(refusals(in_a_row, since=pause))
+
+
+def test_fewer_refusals_or_one_that_was_taken_or_a_human_who_rearmed_ends_the_row():
+    approved(refusals(3))
+    refused = refusals(5).recent
+    approved(facts(recent=(*refused[:3], recent(state=State.CANCELLED, filled=D(0)), *refused)))
+    approved(refusals(5, rearmed_at=NOON - timedelta(seconds=30)))
+
+
 def test_the_certificates_own_bounds_hold_beside_the_limits():
     assert FACTS.rung is not None
     own = replace(FACTS.rung, max_orders_per_day=7, max_position=D("0.02"))
@@ -369,6 +391,7 @@ def test_the_rules_stand_in_the_order_of_the_design():
         "daily_loss",
         "drawdown",
         "repeated_execution",
+        "refused_in_a_row",
     ]
 
 
