@@ -103,7 +103,10 @@ def _due(rung: str, verdict: Promote | Demote | Halt) -> str:
 
 
 def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, code: str) -> int:
-    """Show the evidence for the next rung; with phrase and code, approve it. Exit status 0 when it is approved."""
+    """Show the evidence for the next rung or the renewal of the top one; with phrase and code, approve it.
+
+    Exit status 0 when it is approved.
+    """
     with _place(exchange) as (place, now):
         try:
             proposal = propose(place, now)

@@ -220,7 +220,7 @@ def approve(
     phrase: Annotated[str, typer.Option("--phrase", help="As the command without it says.")] = "",
     code: Annotated[str, typer.Option("--code", help="Computed from the proposal's digest with your secret.")] = "",
 ) -> None:
-    """Show the evidence for the next rung; with --phrase and --code, approve it for real money."""
+    """Show the evidence for the next rung, or for renewing the top one; with --phrase and --code, approve it."""
     from cli.ladder import run_approve
 
     raise typer.Exit(run_approve(_exchanges([exchange])[0], by=by, reason=reason, phrase=phrase, code=code))
