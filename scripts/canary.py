@@ -51,7 +51,8 @@ _PATIENCE = 240.0  # seconds until the demo must trade
 _ELSEWHERE = {"random", "withdraw_permission"}
 # After these the books differ for good and nothing is placed any more: they come last.
 _LASTING = {"foreign_balance_change", "foreign_order", "order_vanishes", "price_band", "min_size_raised"}
-_STRIKE_SECONDS = 15.0  # a fault that has not struck by then does not at this venue
+# A fault that has not struck by then is tried again with the other style of orders, for longer.
+_STRIKE_SECONDS = (15.0, 60.0)
 _SETTINGS = {
     "LOGGING__LEVEL": "DEBUG",
     "STRATEGY__NAME": "tests.canary.careless",
@@ -61,6 +62,7 @@ _SETTINGS = {
     # Orders that rest and are taken back again and again would set the kill switch.
     "RISK__REPEATED_EXECUTION_LIMIT": "100000",
     "RISK__DUPLICATE_WINDOW_SECONDS": "0",
+    "RISK__REFUSED_IN_A_ROW_LIMIT": "40",
     "ALERTS__REPEAT_MINUTES": "0.05",
     "ALERTS__TIMEOUT_SECONDS": "2",
     "MONITORING__SINKS": '["file", "prometheus"]',
@@ -159,18 +161,19 @@ class Canary:
             return
         known = control(url, "faults")
         struck = self.struck.setdefault(name, set())
+        seconds = _STRIKE_SECONDS[name in self.silent]
         self.silent[name] = {*known["known"]} - {*known["not_applicable"]} - struck - _ELSEWHERE
         in_order = [each for each in known["known"] if each in self.silent[name]]
         for fault in sorted(in_order, key=lambda each: each in _LASTING):
             if process.poll() is not None:
                 return
-            self._fault(name, url, fault, process)
+            self._fault(name, url, fault, process, seconds)
 
-    def _fault(self, name: str, url: str, fault: str, process: "subprocess.Popen[bytes]") -> None:
+    def _fault(self, name: str, url: str, fault: str, process: "subprocess.Popen[bytes]", seconds: float) -> None:
         before = control(url, "faults")["struck"].get(fault, 0)
         with contextlib.suppress(OSError):  # one that needs an order to strike at may be refused for want of one
             control(url, "faults", name=fault)
-        deadline = time.monotonic() + _STRIKE_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and process.poll() is None:
             if control(url, "faults")["struck"].get(fault, 0) > before:
                 self.struck[name].add(fault)
