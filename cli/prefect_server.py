@@ -29,6 +29,7 @@ from config.errors import ConfigurationError
 from config.guide import API_AWAY
 from config.secret import know_passwords
 from config.settings_prefect import PrefectSettings
+from services.children import signals_held
 
 # Where a running server leaves its address for other commands.
 _NOTE = "api-address"
@@ -145,15 +146,16 @@ def prefect_server(
     if settings.database_url is None:
         begin_with_prepared(home)
     log, note = home / "server.log", home / _NOTE
-    with _environment(changes):
-        server = PrefectServer(api, log, port, settings.listen_on)
+    with _environment(changes), contextlib.ExitStack() as at_end:
+        with signals_held():
+            server = PrefectServer(api, log, port, settings.listen_on)
+            at_end.callback(lambda: _stop(server.process))
         note.write_text(api)
         try:
             yield server
         finally:
             note.unlink(missing_ok=True)
             send_what_is_left()
-            _stop(server.process)
 
 
 def _database(settings: PrefectSettings) -> dict[str, str]:

@@ -22,6 +22,7 @@ an ended order).
 
 import asyncio
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -40,7 +41,7 @@ TIMEFRAME_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class Reader:
+class Reader(ABC):
     """The shared half of an `exchanges.base.ExchangeReader`; a venue's class adds the calls."""
 
     name: ClassVar[str]
@@ -54,9 +55,9 @@ class Reader:
         self._instruments_at: datetime | None = None  # market time
         self._loading = asyncio.Lock()
 
+    @abstractmethod
     async def load_instruments(self) -> Mapping[str, Instrument]:
         """Ask the venue for its instruments, fee rates included."""
-        raise NotImplementedError
 
     async def instruments(self, *, read_since: datetime | None = None) -> Mapping[str, Instrument]:
         """Every instrument we can trade, by symbol; read once and kept, and again where that was before `read_since`.
@@ -85,10 +86,10 @@ class Reader:
         return {}
 
     async def positions(self, symbol: str) -> tuple[Position, ...]:
-        """Net position of a perpetual; a spot symbol has none."""
+        """Net position of a perpetual; a spot symbol has none. A venue with perpetuals reads them in its own class."""
         instrument = await self.instrument(symbol)
         if instrument.kind is Kind.PERPETUAL:
-            raise NotImplementedError(f"{self.name} lists a perpetual but reads no positions")
+            raise BadRequest(self.name, f"has no positions that we read, also none of {symbol}")
         return ()
 
     async def room_for_an_order(self) -> None:

@@ -45,7 +45,7 @@ ERRORS: dict[str, type[VenueError]] = {
     **_codes(BadRequest, 50011),
     **_codes(InsufficientFunds, 60001),
     **_codes(BadRequest, 60002, 60003, 60004, 60005, 60006, 60011),
-    # The pair, one side of it or one kind of order is stopped for now: certainly refused, later it may pass.
+    # The pair, one side of it or one kind of order is stopped at present: certainly refused, later it may pass.
     **_codes(Busy, *range(70004, 70011), *range(70013, 70027)),
 }
 
@@ -98,10 +98,10 @@ MEANINGS: dict[str, str] = {
     "70005": "buying is stopped",
     "70006": "selling is stopped",
     "70009": "market orders are stopped",
-    "70010": "the smallest order is raised for now",
+    "70010": "the smallest order is raised at present",
     "70011": "the venue is busy",
     "70017": "the pair is stopped",
     "70020": "market orders are stopped while the circuit breaker is on",
     "70021": "the limit price is too far from the market",
-    "70026": "orders are restricted for now",
+    "70026": "orders are restricted at present",
 }

@@ -30,6 +30,7 @@ import asyncio
 import json
 import logging
 import time
+from abc import ABCMeta, abstractmethod
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -158,7 +159,7 @@ else:
     _CcxtClass = object
 
 
-class Transport(_CcxtClass):
+class Transport(_CcxtClass, metaclass=ABCMeta):
     """Comes before the ccxt class among the bases; the module's docstring says what a venue's class gives."""
 
     venue: ClassVar[str] = ""
@@ -179,9 +180,9 @@ class Transport(_CcxtClass):
     wiring: Wiring
     _in_trouble: bool = False  # the last call that was repeated to its end came to nothing
 
+    @abstractmethod
     def read_envelope(self, route: Route, body: str, decoded: object) -> Envelope | None:
         """The venue's own words in an answer, or None when the answer is not in the venue's form."""
-        raise NotImplementedError
 
     def windows_for(self, route: Route, params: Any) -> Sequence[Window]:
         """The route's own limits; override where the parameters decide."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.settings import ExchangeName
+from services.children import signals_held
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def simulated_venues(
     processes: dict[ExchangeName, subprocess.Popen[str]] = {}
     try:
         for exchange, words in arguments.items():
-            processes[exchange] = _start(home, exchange, words)
+            with signals_held():
+                processes[exchange] = _start(home, exchange, words)
         running = {name: _when_ready(home, name, process, requests_per_minute) for name, process in processes.items()}
         try:
             yield running

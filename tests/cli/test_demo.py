@@ -85,8 +85,7 @@ def test_ctrl_c_ends_a_demo_soon_and_leaves_no_process(command: Command, moment:
     assert process.poll() is None, command.said(process)
     process.send_signal(signal.SIGINT)
     assert command.ended(process, 30) != 0
-    # A venue that was being started in that very moment sees by itself that its parent is gone.
-    until(lambda: processes_of(command.home / "demo") == processes_of(command.home) == [], "the end of all", 5)
+    assert processes_of(command.home / "demo") == processes_of(command.home) == []
     assert "Traceback" not in command.said(process), command.said(process)
 
 

@@ -27,7 +27,7 @@ from trading.risk import RULES, Approved, Refused, TradingState, assess, trading
 from trading.risk_facts import RecentOrder, RiskFacts
 
 
-def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
+def assert_refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
     verdict = assess(an_intent(**{"symbol": facts.instrument.symbol, **changes}), facts, LIMITS)
     assert isinstance(verdict, Refused), "was approved"
     assert verdict.rule == rule, str(verdict)
@@ -35,7 +35,7 @@ def refused_by(rule: str, facts: RiskFacts = FACTS, **changes: Any) -> Refused:
     return verdict
 
 
-def approved(facts: RiskFacts = FACTS, **changes: Any) -> Approved:
+def assert_approved(facts: RiskFacts = FACTS, **changes: Any) -> Approved:
     verdict = assess(an_intent(**{"symbol": facts.instrument.symbol, **changes}), facts, LIMITS)
     assert isinstance(verdict, Approved), str(verdict)
     return verdict
@@ -55,7 +55,7 @@ SELL = {"side": Side.SELL, "price": BID, "target_quantity": D(0)}
 
 
 def test_an_ordinary_order_is_approved_with_the_rung_it_rests_on():
-    assert approved().certificate_rung == "minimal"
+    assert assert_approved().certificate_rung == "minimal"
 
 
 def test_a_refusal_names_rule_limit_and_what_was_seen():
@@ -64,55 +64,55 @@ def test_a_refusal_names_rule_limit_and_what_was_seen():
 
 
 def test_the_kill_switch_stops_every_order_even_one_that_reduces():
-    assert refused_by("kill_switch", facts(kill_switch="stopped by hand")).observed == "stopped by hand"
-    refused_by("kill_switch", replace(HOLDING, kill_switch=""), **SELL)
+    assert assert_refused_by("kill_switch", facts(kill_switch="stopped by hand")).observed == "stopped by hand"
+    assert_refused_by("kill_switch", replace(HOLDING, kill_switch=""), **SELL)
 
 
 def test_without_a_valid_certificate_nothing_is_sent():
-    refused_by("certificate", facts(rung=None))
+    assert_refused_by("certificate", facts(rung=None))
     assert FACTS.rung is not None
-    refused_by("certificate", facts(now=FACTS.rung.expires_at))
-    refused_by("certificate", facts(rung=replace(FACTS.rung, symbol="ETH/JPY")))
+    assert_refused_by("certificate", facts(now=FACTS.rung.expires_at))
+    assert_refused_by("certificate", facts(rung=replace(FACTS.rung, symbol="ETH/JPY")))
 
 
 def test_the_certificate_caps_the_order_but_not_the_way_out():
-    assert refused_by("certificate", quantity=D("0.0501")).limit == "minimal: 0.05 BTC"
-    approved(facts(position_quantity=D("0.06")), **SELL, quantity=D("0.06"))
+    assert assert_refused_by("certificate", quantity=D("0.0501")).limit == "minimal: 0.05 BTC"
+    assert_approved(facts(position_quantity=D("0.06")), **SELL, quantity=D("0.06"))
 
 
 def test_a_key_that_may_withdraw_sends_nothing_not_even_the_way_out_and_latches():
-    assert refused_by("key_rights", facts(key_may_withdraw=True)).latches
-    refused_by("key_rights", replace(HOLDING, key_may_withdraw=True), **SELL)
+    assert assert_refused_by("key_rights", facts(key_may_withdraw=True)).latches
+    assert_refused_by("key_rights", replace(HOLDING, key_may_withdraw=True), **SELL)
 
 
 def test_an_order_of_unknown_outcome_blocks_its_symbol():
-    refused_by("unproved_order", facts(unknown_orders=1))
+    assert_refused_by("unproved_order", facts(unknown_orders=1))
 
 
 def test_a_closed_venue_takes_no_order():
-    assert refused_by("venue_state", facts(venue_trading=False, venue_state="HALT")).observed == "HALT"
+    assert assert_refused_by("venue_state", facts(venue_trading=False, venue_state="HALT")).observed == "HALT"
 
 
 def test_the_daily_maintenance_of_bitflyer_is_known_beforehand():
     evening = NOON.replace(hour=19, minute=4)
     windows = maintenance_near("bitflyer", evening)
-    refused_by("venue_state", facts(now=evening, data_at=evening, maintenance=windows))
+    assert_refused_by("venue_state", facts(now=evening, data_at=evening, maintenance=windows))
     later = NOON.replace(hour=19, minute=10)
-    approved(facts(now=later, data_at=later, maintenance=maintenance_near("bitflyer", later)))
+    assert_approved(facts(now=later, data_at=later, maintenance=maintenance_near("bitflyer", later)))
     assert maintenance_near("bitbank", evening) == ()
 
 
 def test_old_missing_or_future_data_is_no_ground_for_an_order():
-    refused_by("data_age", facts(data_at=NOON - timedelta(seconds=61)))
-    refused_by("data_age", facts(data_at=None))
-    refused_by("data_age", facts(data_at=NOON + timedelta(seconds=3)))
-    approved(facts(data_at=NOON - timedelta(seconds=60)))
+    assert_refused_by("data_age", facts(data_at=NOON - timedelta(seconds=61)))
+    assert_refused_by("data_age", facts(data_at=None))
+    assert_refused_by("data_age", facts(data_at=NOON + timedelta(seconds=3)))
+    assert_approved(facts(data_at=NOON - timedelta(seconds=60)))
 
 
 def test_a_clock_that_is_off_stops_trading_in_either_direction():
-    refused_by("clock_skew", facts(clock_skew_seconds=2.5))
-    refused_by("clock_skew", facts(clock_skew_seconds=-2.5))
-    approved(facts(clock_skew_seconds=None))
+    assert_refused_by("clock_skew", facts(clock_skew_seconds=2.5))
+    assert_refused_by("clock_skew", facts(clock_skew_seconds=-2.5))
+    assert_approved(facts(clock_skew_seconds=None))
 
 
 @pytest.mark.parametrize(
@@ -120,38 +120,38 @@ def test_a_clock_that_is_off_stops_trading_in_either_direction():
     [{"quantity": D("0.01005")}, {"quantity": D("0.00001")}, {"price": D("10000000.5")}, {"price": D(0)}],
 )
 def test_an_order_off_its_steps_is_not_sent(wrong: dict[str, Decimal]):
-    refused_by("order_steps", **wrong)
+    assert_refused_by("order_steps", **wrong)
 
 
 def test_an_order_below_the_least_notional_or_above_the_venues_largest_is_not_sent():
     least = replace(FACTS.instrument, min_notional=D(200_000))
-    assert refused_by("order_steps", facts(instrument=least)).limit == "at least 0.02 BTC"
-    refused_by("order_steps", facts(instrument=replace(FACTS.instrument, max_quantity=D("0.005"))))
+    assert assert_refused_by("order_steps", facts(instrument=least)).limit == "at least 0.02 BTC"
+    assert_refused_by("order_steps", facts(instrument=replace(FACTS.instrument, max_quantity=D("0.005"))))
 
 
 def test_a_buy_must_be_paid_with_its_fee():
     cost = D("0.01") * ASK
-    refused_by("free_balance", facts(free={"JPY": cost}))
-    refused_by("free_balance", facts(free={}))
-    approved(facts(free={"JPY": cost * D("1.0012")}))
+    assert_refused_by("free_balance", facts(free={"JPY": cost}))
+    assert_refused_by("free_balance", facts(free={}))
+    assert_approved(facts(free={"JPY": cost * D("1.0012")}))
 
 
 def test_a_sell_must_find_the_fee_in_base_where_the_venue_takes_it_there():
     selling = facts(instrument=BITFLYER, position_quantity=D("0.01"), free={"BTC": D("0.01")})
-    refused_by("free_balance", selling, **SELL, quantity=D("0.01"))
-    approved(selling, **SELL, quantity=D("0.00998"))
+    assert_refused_by("free_balance", selling, **SELL, quantity=D("0.01"))
+    assert_approved(selling, **SELL, quantity=D("0.00998"))
 
 
 def test_spot_never_sells_more_than_the_bot_itself_bought():
     account_has_more = facts(position_quantity=D("0.005"), free={"BTC": D(1)})
-    refused_by("position", account_has_more, **SELL)
-    approved(account_has_more, **SELL, quantity=D("0.005"))
+    assert_refused_by("position", account_has_more, **SELL)
+    assert_approved(account_has_more, **SELL, quantity=D("0.005"))
 
 
 def test_the_fee_in_base_comes_out_of_what_the_bot_bought_too():
     account_has_more = facts(instrument=BITFLYER, position_quantity=D("0.01"), free={"BTC": D(1)})
-    refused_by("position", account_has_more, **SELL, quantity=D("0.01"))
-    approved(account_has_more, **SELL, quantity=D("0.00998"))
+    assert_refused_by("position", account_has_more, **SELL, quantity=D("0.01"))
+    assert_approved(account_has_more, **SELL, quantity=D("0.00998"))
 
 
 def test_what_rests_on_the_same_side_reduces_first():
@@ -163,19 +163,19 @@ def test_what_rests_on_the_same_side_reduces_first():
         rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
         open_orders=(a_venue_order(side=Side.SELL, price=D(10_100_000), quantity=D("0.045")),),
     )
-    refused_by("daily_loss", long, **SELL)
-    approved(long, **SELL, quantity=D("0.005"))
+    assert_refused_by("daily_loss", long, **SELL)
+    assert_approved(long, **SELL, quantity=D("0.005"))
 
 
 def test_what_already_rests_for_sale_is_not_sold_again():
     resting = a_venue_order(side=Side.SELL, price=D(10_100_000), quantity=D("0.045"))
-    refused_by("position", replace(HOLDING, open_orders=(resting,)), **SELL)
+    assert_refused_by("position", replace(HOLDING, open_orders=(resting,)), **SELL)
 
 
 def test_the_position_counts_what_still_rests_on_the_same_side():
     resting = a_venue_order(quantity=D("0.045"), filled=D("0.003"))
-    assert refused_by("position", facts(open_orders=(resting,))).observed == "0.052 BTC"
-    approved(facts(open_orders=(replace(resting, filled=D("0.005")),)))
+    assert assert_refused_by("position", facts(open_orders=(resting,))).observed == "0.052 BTC"
+    assert_approved(facts(open_orders=(replace(resting, filled=D("0.005")),)))
 
 
 def test_the_position_is_bounded_in_quote_as_well():
@@ -192,68 +192,68 @@ def test_a_perpetual_is_covered_by_collateral_as_a_whole():
         rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
     )
     more = {"symbol": CFD.symbol, "side": Side.SELL, "price": BID}
-    approved(short, **more, quantity=D("0.01"))
-    refused_by("free_balance", short, **more, quantity=D("0.011"))
-    refused_by("free_balance", replace(short, collateral=None), **more)
-    approved(replace(short, collateral=None), symbol=CFD.symbol, quantity=D("0.02"))
+    assert_approved(short, **more, quantity=D("0.01"))
+    assert_refused_by("free_balance", short, **more, quantity=D("0.011"))
+    assert_refused_by("free_balance", replace(short, collateral=None), **more)
+    assert_approved(replace(short, collateral=None), symbol=CFD.symbol, quantity=D("0.02"))
 
 
 def test_open_orders_and_orders_a_minute_and_a_day_are_counted():
     resting = tuple(a_venue_order(venue_order_id=str(n), quantity=D("0.001")) for n in range(3))
-    refused_by("open_orders", facts(open_orders=resting))
-    approved(facts(open_orders=resting[:2]))
-    refused_by("orders_per_minute", facts(orders_last_minute=5))
-    approved(facts(orders_last_minute=4))
-    refused_by("orders_per_day", facts(orders_today=100))
+    assert_refused_by("open_orders", facts(open_orders=resting))
+    assert_approved(facts(open_orders=resting[:2]))
+    assert_refused_by("orders_per_minute", facts(orders_last_minute=5))
+    assert_approved(facts(orders_last_minute=4))
+    assert_refused_by("orders_per_day", facts(orders_today=100))
 
 
 def test_a_price_far_from_the_book_is_a_slip_of_the_finger():
-    refused_by("price_collar", price=D(10_200_001))
-    refused_by("price_collar", price=D(9_799_999))
-    approved(price=D(10_200_000))
+    assert_refused_by("price_collar", price=D(10_200_001))
+    assert_refused_by("price_collar", price=D(9_799_999))
+    assert_approved(price=D(10_200_000))
 
 
 def test_an_empty_one_sided_or_crossed_book_gives_no_price():
-    refused_by("price_collar", facts(ask=None))
-    refused_by("price_collar", facts(bid=None))
-    refused_by("price_collar", facts(bid=ASK, ask=BID))
-    refused_by("price_collar", facts(bid=ASK))
+    assert_refused_by("price_collar", facts(ask=None))
+    assert_refused_by("price_collar", facts(bid=None))
+    assert_refused_by("price_collar", facts(bid=ASK, ask=BID))
+    assert_refused_by("price_collar", facts(bid=ASK))
 
 
 def test_the_same_order_within_the_window_is_a_duplicate():
     twin = replace(recent(), decided_at=NOON - timedelta(seconds=29))
-    refused_by("duplicate", facts(recent=(twin,)))
-    approved(facts(recent=(replace(twin, decided_at=NOON - timedelta(seconds=30)),)))
-    approved(facts(recent=(replace(twin, state=State.REJECTED),)))
-    approved(facts(recent=(replace(twin, price=ASK - 1),)))
+    assert_refused_by("duplicate", facts(recent=(twin,)))
+    assert_approved(facts(recent=(replace(twin, decided_at=NOON - timedelta(seconds=30)),)))
+    assert_approved(facts(recent=(replace(twin, state=State.REJECTED),)))
+    assert_approved(facts(recent=(replace(twin, price=ASK - 1),)))
 
 
 def test_the_same_client_order_id_is_a_duplicate_for_ever():
     old = replace(recent(quantity=D(1)), client_order_id="0" * 32, decided_at=NOON - timedelta(days=9))
-    refused_by("duplicate", facts(recent=(old,)))
+    assert_refused_by("duplicate", facts(recent=(old,)))
 
 
 def test_we_do_not_trade_with_ourselves():
     ours = a_venue_order(side=Side.SELL, price=ASK, quantity=D("0.001"))
-    refused_by("own_order_crossed", facts(open_orders=(ours,)))
-    approved(facts(open_orders=(replace(ours, price=ASK + 1),)))
-    approved(facts(open_orders=(replace(ours, filled=D("0.001")),)))
-    refused_by("own_order_crossed", facts(open_orders=(ours,)), type=OrderType.MARKET, price=None)
+    assert_refused_by("own_order_crossed", facts(open_orders=(ours,)))
+    assert_approved(facts(open_orders=(replace(ours, price=ASK + 1),)))
+    assert_approved(facts(open_orders=(replace(ours, filled=D("0.001")),)))
+    assert_refused_by("own_order_crossed", facts(open_orders=(ours,)), type=OrderType.MARKET, price=None)
     selling = replace(HOLDING, open_orders=(a_venue_order(price=BID),))
-    refused_by("own_order_crossed", selling, **SELL)
+    assert_refused_by("own_order_crossed", selling, **SELL)
 
 
 def test_after_the_daily_loss_only_the_way_out_is_open():
     lost = replace(HOLDING, daily_loss=D(50_000))
-    assert refused_by("daily_loss", replace(lost, position_quantity=D("0.01"))).is_breach
-    approved(lost, **SELL)
+    assert assert_refused_by("daily_loss", replace(lost, position_quantity=D("0.01"))).is_breach
+    assert_approved(lost, **SELL)
 
 
 def test_after_the_drawdown_only_the_way_out_is_open():
     down = replace(HOLDING, drawdown=D("0.1"))
-    assert refused_by("drawdown", replace(down, position_quantity=D("0.01"))).is_breach
-    approved(down, **SELL)
-    approved(replace(down, drawdown=D("0.0999"), position_quantity=D("0.01")))
+    assert assert_refused_by("drawdown", replace(down, position_quantity=D("0.01"))).is_breach
+    assert_approved(down, **SELL)
+    assert_approved(replace(down, drawdown=D("0.0999"), position_quantity=D("0.01")))
 
 
 def test_an_order_through_zero_does_not_only_reduce():
@@ -265,30 +265,30 @@ def test_an_order_through_zero_does_not_only_reduce():
         rung=replace(FACTS.rung, symbol=CFD.symbol) if FACTS.rung else None,
     )
     through = {"symbol": CFD.symbol, "side": Side.SELL, "price": BID}
-    approved(short_of_it, **through, quantity=D("0.01"))
-    refused_by("daily_loss", short_of_it, **through, quantity=D("0.011"))
+    assert_approved(short_of_it, **through, quantity=D("0.01"))
+    assert_refused_by("daily_loss", short_of_it, **through, quantity=D("0.011"))
 
 
 def test_alike_executions_in_a_row_latch_the_kill_switch():
-    verdict = refused_by("repeated_execution", facts(recent=(recent(),) * 3))
+    verdict = assert_refused_by("repeated_execution", facts(recent=(recent(),) * 3))
     assert verdict.latches and verdict.is_breach
-    approved(facts(recent=(recent(),) * 2))
+    assert_approved(facts(recent=(recent(),) * 2))
 
 
 def test_a_change_of_mind_or_side_or_size_ends_the_row():
     for change in ({"target_quantity": D("0.02")}, {"side": Side.SELL}, {"quantity": D("0.02")}):
-        approved(facts(recent=(recent(), recent(), recent(**change), recent())))
+        assert_approved(facts(recent=(recent(), recent(), recent(**change), recent())))
 
 
 def test_orders_that_never_executed_are_no_executions():
     resting = recent(state=State.CANCELLED, filled=D(0))
-    approved(facts(recent=(resting,) * 10))
-    refused_by("repeated_execution", facts(recent=(recent(), resting, recent(), resting, recent())))
+    assert_approved(facts(recent=(resting,) * 10))
+    assert_refused_by("repeated_execution", facts(recent=(recent(), resting, recent(), resting, recent())))
 
 
 def test_what_was_before_a_human_rearmed_is_forgiven():
-    approved(facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(minutes=1)))
-    refused_by("repeated_execution", facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(hours=1)))
+    assert_approved(facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(minutes=1)))
+    assert_refused_by("repeated_execution", facts(recent=(recent(),) * 3, rearmed_at=NOON - timedelta(hours=1)))
 
 
 def refusals(number: int, *, since: timedelta = timedelta(seconds=59), **changes: Any) -> RiskFacts:
@@ -300,38 +300,38 @@ def refusals(number: int, *, since: timedelta = timedelta(seconds=59), **changes
 @pytest.mark.parametrize(("in_a_row", "minutes"), [(4, 1), (5, 2), (6, 4), (9, 32), (10, 60), (50, 60)])
 def test_each_order_after_some_that_the_venue_refused_waits_twice_as_long(in_a_row: int, minutes: int):
     pause = timedelta(minutes=minutes)
-    refused = refused_by("refused_in_a_row", refusals(in_a_row, since=pause - timedelta(seconds=1)))
+    refused = assert_refused_by("refused_in_a_row", refusals(in_a_row, since=pause - timedelta(seconds=1)))
     assert not refused.is_breach and f"one in {60 * minutes} s" in refused.limit
-    approved(refusals(in_a_row, since=pause))
+    assert_approved(refusals(in_a_row, since=pause))
 
 
 def test_fewer_refusals_or_one_that_was_taken_or_a_human_who_rearmed_ends_the_row():
-    approved(refusals(3))
+    assert_approved(refusals(3))
     refused = refusals(5).recent
-    approved(facts(recent=(*refused[:3], recent(state=State.CANCELLED, filled=D(0)), *refused)))
-    approved(refusals(5, rearmed_at=NOON - timedelta(seconds=30)))
+    assert_approved(facts(recent=(*refused[:3], recent(state=State.CANCELLED, filled=D(0)), *refused)))
+    assert_approved(refusals(5, rearmed_at=NOON - timedelta(seconds=30)))
 
 
 def test_the_certificates_own_bounds_hold_beside_the_limits():
     assert FACTS.rung is not None
     own = replace(FACTS.rung, max_orders_per_day=7, max_position=D("0.02"))
-    assert refused_by("orders_per_day", facts(rung=own, orders_today=7)).limit == "7"
-    assert refused_by("position", facts(rung=own, position_quantity=D("0.015"))).limit == "minimal: 0.02 BTC"
-    approved(facts(rung=own, orders_today=6, position_quantity=D("0.01")))
+    assert assert_refused_by("orders_per_day", facts(rung=own, orders_today=7)).limit == "7"
+    assert assert_refused_by("position", facts(rung=own, position_quantity=D("0.015"))).limit == "minimal: 0.02 BTC"
+    assert_approved(facts(rung=own, orders_today=6, position_quantity=D("0.01")))
 
 
 def test_a_certificate_for_something_else_or_from_the_future_is_none():
     assert FACTS.rung is not None
     drift = replace(FACTS.rung, changed=("code", "key"))
-    assert refused_by("certificate", facts(rung=drift)).observed == "changed: code, key"
-    refused_by("certificate", facts(rung=replace(FACTS.rung, issued_at=NOON + timedelta(seconds=1))))
+    assert assert_refused_by("certificate", facts(rung=drift)).observed == "changed: code, key"
+    assert_refused_by("certificate", facts(rung=replace(FACTS.rung, issued_at=NOON + timedelta(seconds=1))))
 
 
 def test_the_verdict_names_the_certificate_or_brings_the_checks_own_cap():
     assert FACTS.rung is not None
-    assert approved(facts(rung=replace(FACTS.rung, number=7))).certificate == 7
-    assert approved(facts(rung=replace(FACTS.rung, number=7))).own_cap is None
-    assert approved().own_cap == FACTS.rung.max_quantity
+    assert assert_approved(facts(rung=replace(FACTS.rung, number=7))).certificate == 7
+    assert assert_approved(facts(rung=replace(FACTS.rung, number=7))).own_cap is None
+    assert assert_approved().own_cap == FACTS.rung.max_quantity
 
 
 def test_what_an_account_may_do_is_one_of_three_states():
@@ -366,7 +366,7 @@ def test_what_goes_out_agrees_with_the_state(trouble: dict[str, Any], held: Any,
 
 
 def test_a_loss_does_not_latch():
-    assert not refused_by("daily_loss", facts(daily_loss=D(50_000))).latches
+    assert not assert_refused_by("daily_loss", facts(daily_loss=D(50_000))).latches
 
 
 def test_the_rules_stand_in_the_order_of_the_design():
