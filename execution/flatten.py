@@ -82,7 +82,7 @@ async def flatten(
 def _closes_already(position: Position, awaited: Sequence[Order], note: Note) -> bool:
     for order in awaited:
         if order.intent.side is position.side.opposite:
-            why = f"{order.intent.client_order_id} had no answer and may still come up: look at the venue's page"
+            why = f"{order.intent.client_order_id} ({order.state}) may still come up: look at the venue's page"
             note(f"{position.symbol}: no second order to close it", why)
             return True
     return False
