@@ -50,21 +50,25 @@ def test_the_note_of_a_process_that_is_gone_names_nobody(tmp_path: Path) -> None
 
 
 def test_server_worker_and_venues_are_found_below_traders_and_up(tmp_path: Path) -> None:
-    # Stand-ins with the command lines of the real ones; `up` starts all of them.
+    # Stand-ins with the command lines of the real ones; `up` starts all of them. Each says that it runs: for a moment
+    # after its start a process has neither command line nor environment to read.
     children = {"cli.prefect_server": "server", "cli.prefect_worker": "worker", "simvenue bybit": "venue-bybit"}
-    starts = "".join(
-        f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}, *{words.split()!r}]);" for words in children
-    )
+    runs = f"import os; os.write(1, b'runs\\n'); {SLEEPER}"
+    starts = "".join(f"subprocess.Popen([sys.executable, '-c', {runs!r}, *{words.split()!r}]);" for words in children)
     up = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess, sys; {starts} print('up', flush=True); {SLEEPER}"],
+        [sys.executable, "-c", f"import subprocess, sys; {starts} {runs}"],
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
     trader = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER], env={**os.environ, UP_MARK: str(up.pid)}, start_new_session=True
+        [sys.executable, "-c", runs],
+        env={**os.environ, UP_MARK: str(up.pid)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
-        assert up.stdout is not None and up.stdout.readline() == b"up\n"
+        assert up.stdout is not None and [up.stdout.readline() for _ in range(4)] == [b"runs\n"] * 4
+        assert trader.stdout is not None and trader.stdout.readline() == b"runs\n"
         note(tmp_path, "bitbank", trader.pid)
         found = our_processes(tmp_path, ACCOUNTS)
         assert set(found) == {"up", "trader-bitbank", *children.values()}
