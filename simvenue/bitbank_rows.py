@@ -6,7 +6,7 @@ The facts are in docs/venues.md#bitbank.
 from decimal import Decimal
 from typing import Any
 
-from simvenue.venue import Fill, Order, Pair
+from simvenue.values import Fill, Order, Pair
 
 EXPIRES_AFTER_MS = 180 * 86_400_000
 

@@ -20,7 +20,9 @@ from simvenue.bybit_protocol import (
     read_params,
 )
 from simvenue.bybit_refusals import BybitRefusals, operation_of
-from simvenue.venue import Order, Pair, RateWindow, Venue, VenueSpec
+from simvenue.rates import RateWindow
+from simvenue.values import Order, Pair, VenueSpec
+from simvenue.venue import Venue
 
 SPEC = VenueSpec(
     name="bybit",

@@ -7,7 +7,8 @@ from simvenue.amounts import positive
 from simvenue.bybit_market import LAUNCHED_MS, find_pair
 from simvenue.bybit_protocol import BAD_PARAMETER, Call, Params, Refusal, category, one_page, whole_number
 from simvenue.bybit_rows import position_row
-from simvenue.venue import Pair, Venue, plain
+from simvenue.values import Pair, plain
+from simvenue.venue import Venue
 
 CHAINS = {"BTC": "BTC", "ETH": "ETH", "USDT": "ETH", "JPY": "JPY"}
 DISCONNECTION_PRODUCTS = ("SPOT", "DERIVATIVES", "OPTIONS")

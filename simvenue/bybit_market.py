@@ -16,7 +16,8 @@ from simvenue.bybit_protocol import (
 )
 from simvenue.calendar_bars import DAY_MS, first_of_month, grouped, monday, turnover
 from simvenue.shown_market import PublicMarket
-from simvenue.venue import Bar, Pair, Trade, Venue, plain
+from simvenue.values import Bar, Pair, Trade, plain
+from simvenue.venue import Venue
 
 MINUTES = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720")
 CALENDAR = {"W": monday, "M": first_of_month}

@@ -11,7 +11,8 @@ from simvenue.bybit_market import PRICE_LIMIT_RATIO, find_pair
 from simvenue.bybit_protocol import BAD_PARAMETER, Call, Params, Refusal, category, one_page, whole_number
 from simvenue.bybit_rows import execution_row, order_row, order_status
 from simvenue.calendar_bars import DAY_MS
-from simvenue.venue import AlreadyEnded, Fill, Order, OrderRequest, Pair, Rejection, Venue, plain
+from simvenue.values import AlreadyEnded, Fill, Order, OrderRequest, Pair, Rejection, plain
+from simvenue.venue import Venue
 
 LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 TIMES_IN_FORCE = {"GTC": "gtc", "IOC": "ioc", "FOK": "fok", "PostOnly": "post_only"}

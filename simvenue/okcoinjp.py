@@ -20,7 +20,9 @@ from simvenue.okcoinjp_protocol import (
     read_params,
 )
 from simvenue.okcoinjp_refusals import OkcoinjpRefusals, is_public, operation_of
-from simvenue.venue import Order, Pair, RateWindow, Venue, VenueSpec
+from simvenue.rates import RateWindow
+from simvenue.values import Order, Pair, VenueSpec
+from simvenue.venue import Venue
 
 MAKER_RATE, TAKER_RATE = Decimal("0.0007"), Decimal("0.0014")
 LOT = Decimal("0.00000001")

@@ -7,7 +7,8 @@ from simvenue.okcoinjp_market import OkcoinjpMarket, find_pair
 from simvenue.okcoinjp_orders import ARCHIVE_MS, HISTORY_MS
 from simvenue.okcoinjp_protocol import Call, Params, Refusal, need, one_page, whole_number
 from simvenue.okcoinjp_rows import bill_changes, bill_id, bill_row
-from simvenue.venue import Venue, plain
+from simvenue.values import plain
+from simvenue.venue import Venue
 
 MONEY_STEP = Decimal("0.00000001")
 

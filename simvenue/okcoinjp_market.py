@@ -6,7 +6,8 @@ from typing import Any
 from simvenue.calendar_bars import DAY_MS, Opening, first_of_month, grouped, monday, shifted, turnover
 from simvenue.okcoinjp_protocol import BAD_PARAMETER, Call, Params, Refusal, need, page_size, whole_number
 from simvenue.shown_market import PublicMarket
-from simvenue.venue import Bar, Level, Pair, Venue, plain
+from simvenue.values import Bar, Level, Pair, plain
+from simvenue.venue import Venue
 
 LISTED_MS = 1_548_133_413_000
 HOUR_MS = 3_600_000

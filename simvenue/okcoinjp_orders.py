@@ -20,7 +20,8 @@ from simvenue.okcoinjp_protocol import (
     whole_number,
 )
 from simvenue.okcoinjp_rows import STATES, bill_id, fill_row, order_row, order_type
-from simvenue.venue import AlreadyEnded, Fill, Level, Order, OrderRequest, Pair, Rejection, Venue
+from simvenue.values import AlreadyEnded, Fill, Level, Order, OrderRequest, Pair, Rejection
+from simvenue.venue import Venue
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 TAG = re.compile(r"[A-Za-z0-9]{1,16}")

@@ -22,49 +22,21 @@ from simvenue.margin import Margin
 from simvenue.market import Market
 from simvenue.market_faults import MARKET_FAULTS, happen
 from simvenue.order_faults import ORDER_FAULTS, part_of, reach_of, rules_now
-from simvenue.rates import RateWindow, RequestCounts
+from simvenue.rates import RequestCounts
 from simvenue.shown import Shown
 from simvenue.values import (
     AlreadyEnded,
-    Bar,
-    Candle,
     Deposit,
     Fill,
-    Level,
     Order,
     OrderRequest,
     Pair,
     Position,
     Rejection,
     Secrets,
-    Ticker,
-    Trade,
     VenueSpec,
     plain,
 )
-from simvenue.wire import Wire
-
-__all__ = [
-    "AlreadyEnded",
-    "Bar",
-    "Candle",
-    "Fill",
-    "Level",
-    "Market",
-    "Order",
-    "OrderRequest",
-    "Pair",
-    "Position",
-    "RateWindow",
-    "Rejection",
-    "Secrets",
-    "Ticker",
-    "Trade",
-    "Venue",
-    "VenueSpec",
-    "Wire",
-    "plain",
-]
 
 UNBOUNDED = Decimal("Infinity")
 
