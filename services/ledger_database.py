@@ -174,7 +174,7 @@ def _set_write_ahead_log(path: Path, busy_seconds: float) -> str:
 def _create_engine(url: URL, place: str, busy_seconds: float) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
-        engine = create_engine(url if sqlite else _bounded(url, busy_seconds), pool_pre_ping=not sqlite)
+        engine = create_engine(url if sqlite else _with_defaults(url, busy_seconds), pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"ledger.url: the driver {error.name} for {place} is not installed; pip install 'psycopg[binary]'"
@@ -186,23 +186,25 @@ def _create_engine(url: URL, place: str, busy_seconds: float) -> Engine:
     return engine
 
 
-def _bounded(url: URL, busy_seconds: float) -> URL:
+def _with_defaults(url: URL, busy_seconds: float) -> URL:
     """The URL with bounds on every wait for the server (libpq's parameters; those that the URL has are kept).
 
     Without them a host that has gone keeps a query waiting for a quarter of an hour, and the trader with it: TCP
-    repeats what is not acknowledged, and a silent connection is not even asked.
+    repeats what is not acknowledged, and a silent connection is not even asked. And text is UTF-8: a server that was
+    set up without a locale (SQL_ASCII) leaves it to the client, and would have psycopg read bytes.
     """
     if "psycopg" not in url.drivername:
         return url
     seconds = max(2, round(busy_seconds))  # libpq takes no less for connecting
-    bounds = {
+    defaults = {
+        "client_encoding": "utf8",
         "connect_timeout": str(seconds),
         "tcp_user_timeout": str(2 * seconds * 1000),
         "keepalives_idle": str(seconds),
         "keepalives_interval": "2",
         "keepalives_count": "3",
     }
-    return url.update_query_dict({name: value for name, value in bounds.items() if name not in url.query})
+    return url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
 
 
 def _set_up_sqlite(connection: Any, busy_seconds: float) -> None:

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic import command
@@ -15,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, text
+from sqlalchemy import create_engine, insert, make_url, text
 
 import services
 from config.errors import ConfigurationError
@@ -90,6 +91,25 @@ def test_a_ledger_that_is_up_to_date_opens_without_importing_alembic(ledger: Led
         ledger_url,
     )
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_postgresql_that_was_set_up_without_a_locale_keeps_japanese_words(postgres_url: str) -> None:
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg")
+    name = f"ascii_{uuid4().hex}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(
+            text(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        )
+    ledger = Ledger(url.set(database=name).render_as_string(hide_password=False))
+    ledger.latch(ACCOUNT, "値動きが荒い", "花子", NOW)
+    latch = ledger.latched(ACCOUNT)
+    assert latch is not None and (latch.by, latch.reason) == ("花子", "値動きが荒い")
+    assert ledger.verify_chain() is None
+    ledger.close()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}"))
+    admin.dispose()
 
 
 def test_opening_prints_nothing(tmp_path: Path) -> None:
