@@ -119,7 +119,17 @@ def test_no_password_stands_in_a_file_and_each_that_is_missing_is_named() -> Non
     assert asked == offered
     ignored = (ROOT / ".gitignore").read_text().split()
     assert {"deploy/settings.env", "deploy/keys.env"} <= set(ignored)
-    assert "*.env" in (ROOT / ".dockerignore").read_text().split()
+
+
+@pytest.mark.parametrize(
+    "file", [".env", "deploy/settings.env", "deploy/keys.env", "deploy/config/my.yml", "var/ledger.db"]
+)
+def test_passwords_keys_and_a_configuration_of_yours_are_not_built_into_the_image(file: str) -> None:
+    # docker's patterns are of the root alone, "**/" is any depth: https://docs.docker.com/build/concepts/context/
+    patterns = (ROOT / ".dockerignore").read_text().split()
+    left_out = [re.escape(each).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*") for each in patterns]
+    assert any(re.fullmatch(f"{pattern}(/.*)?", file) for pattern in left_out)
+    assert not any(re.fullmatch(f"{pattern}(/.*)?", "config/ladder.yml") for pattern in left_out)
 
 
 def test_the_image_is_built_from_the_pins_and_runs_as_nobody_special() -> None:
