@@ -18,7 +18,7 @@ from cli.output import say
 from cli.prefect_server import api_is_up, end_with, prefect_api, refuse_absent_api
 from cli.running import run_until_stopped, unless_stopped
 from cli.telling import tell_away, tell_cycle, tell_failure, tell_stop, telling_failure
-from cli.trader_checks import Fallen, take_checks
+from cli.trader_checks import Fallen, take_checks, until_examined
 from cli.venues import venues_ready
 from config.guide import API_AWAY, CERTIFICATE, EMERGENCY, section_of, section_of_refusal, see
 from config.loader import load_settings
@@ -97,26 +97,43 @@ def _refuse_while_stopped(settings: Settings, exchange: ExchangeName) -> None:
 async def _trade(
     exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool, checked: bool
 ) -> int:
+    async with beating(beat_file(settings.home, exchange)):
+        while True:
+            if checked and not await take_checks(exchange, settings, stop):
+                return 1
+            fallen = Fallen(settings, stop, takes_checks=checked)
+            status = await _held(exchange, settings, api, stop, once=once, fallen=fallen)
+            if not fallen.waits or once or not await until_examined(exchange, settings, stop):
+                return status
+
+
+async def _held(
+    exchange: ExchangeName, settings: Settings, api: str, stop: asyncio.Event, *, once: bool, fallen: Fallen
+) -> int:
+    """Hold the account and trade it: until stopped, until `fallen` waits for a person's checks, or for one cycle."""
     from flows.ramp_up import ramp_up
     from tasks.events import TRADER_ENDED, tell
     from tasks.ladder import rung_is_due
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(beating(beat_file(settings.home, exchange)))
-        if checked and not await take_checks(exchange, settings, stop):
-            return 1
         here = await _opened(stack, exchange, settings, stop, patient=not once)
         if here is None:
             say(f"{exchange}: stopped before the venue answered: what rests there was not looked at")
             return 1
         await stack.enter_async_context(showing_life(f"trader {exchange}", here.ledger))
         say(f"trading {here.symbol} at {exchange}; Ctrl+C stops and leaves no order")
-        fallen = Fallen(settings, stop, takes_checks=checked)
         try:
             if rung_is_due(here):  # what the checks have earned counts from the first cycle on
                 await ramp_up(exchange)
             await fallen.see_to(here)
-            await run_cycles(here, stop, api=api, told=_say, enough=lambda done: once and done > 0, fallen=fallen)
+            await run_cycles(
+                here,
+                stop,
+                api=api,
+                told=_say,
+                enough=lambda done: done > 0 if once else fallen.waits,
+                fallen=fallen,
+            )
         finally:
             other = await _who_trades_instead(here)
             report = None if other else await leave(here)

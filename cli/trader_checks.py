@@ -1,4 +1,6 @@
-"""A trader whose account is on the checks: a simulated one takes them itself, a real one waits for a person."""
+"""A trader whose account is on the checks: a simulated one takes them itself, a real one leaves the account to a person
+who runs them, and goes on when they have passed.
+"""
 
 import asyncio
 import contextlib
@@ -10,7 +12,9 @@ from rich.markup import escape
 from cli.output import say
 from cli.running import unless_stopped
 from config.settings import Endpoint, ExchangeName, Settings
-from services.ledger import Ledger, RungRecord
+from services.clock import WallClock
+from services.heartbeat import showing_life
+from services.ledger import Ledger, LedgerUnavailable, RungRecord
 from trading.checks import CheckFailed
 from trading.stages import CHECKS
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from tasks.session import TradingSession
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
 
 
 def checks_needed(record: RungRecord | None) -> bool:
@@ -68,7 +74,7 @@ class Fallen:
         self._settings = settings
         self._stop = stop
         self._takes_checks = takes_checks
-        self._told: int | None = None  # the certificate of which a person was told
+        self.waits = False  # for a person's checks, which need the account
 
     async def see_to(self, here: "TradingSession") -> bool:
         """Take the checks or say, once, who must; True when they have passed. One that fails is tried at the next
@@ -83,10 +89,31 @@ class Fallen:
             except CheckFailed as failed:
                 log.error("%s: %s; tried again at the next review", here.name, failed)
                 return False
-        number = 0 if record is None else record.number
-        if self._told != number:
-            self._told = number
-            told = f"nothing is traded until a person has run `{what_to_run(here.name)}`"
+        if not self.waits:
+            self.waits = True
+            told = (
+                f"nothing is traded until a person has run `{what_to_run(here.name)}`; the account is free for it, "
+                "and the trader goes on by itself then"
+            )
             log.warning("%s is on %s: %s", here.account, "no rung" if record is None else record.rung, told)
             say(f"{here.name}: {escape(told)}")
         return False
+
+
+async def until_examined(exchange: ExchangeName, settings: Settings, stop: asyncio.Event) -> bool:
+    """Wait, without the account, until its checks have passed and nobody holds it. False when stopped before."""
+    account = settings.account(exchange)
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        async with showing_life(f"trader {exchange}", ledger):
+            while not stop.is_set():
+                try:
+                    record = ledger.rung(account, settings.symbol(exchange))
+                    holder = ledger.holder(account, ledger.shared_time(WallClock().now()))
+                except LedgerUnavailable as error:
+                    log.warning("%s: the ledger does not say whether the checks have passed: %s", exchange, error)
+                else:
+                    if not checks_needed(record) and holder is None:
+                        return True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+    return False

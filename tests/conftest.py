@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cli.prefect_server import SERVER_ENVIRONMENT, api_is_up, free_port, prefect_server
@@ -28,6 +29,9 @@ if not _WORKER:
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_port}/api"
     os.environ["PREFECT_HOME"] = str(_prefect_home)
 _server = ExitStack()
+# How long an example takes is the machine's affair: a busy one fails no test.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -136,3 +136,30 @@ def test_a_venue_in_maintenance_at_the_start_is_waited_for(command: Command, tra
     process.send_signal(signal.SIGINT)
     assert command.ended(process) == 0, command.said(process)
     assert not resting(url)
+
+
+def test_a_trader_without_a_rung_leaves_the_account_to_the_checks_and_goes_on_when_they_have_passed(
+    command: Command, venues: Venues, prefect_url: str
+) -> None:
+    command.environment["PREFECT_API_URL"] = prefect_url
+    command.environment["CRYPTO_BOT__EXCHANGES__BITBANK__REQUESTS_PER_MINUTE"] = "600"
+    url = venues("bitbank", clock="stepped")["bitbank"].address.control_url
+    process = command.start("trade", "bitbank")
+    until(lambda: "the trader goes on by itself" in command.said(process) or process.poll() is not None, "its waiting")
+    until(lambda: "0 left, proved by reading again" in command.said(process) or process.poll() is not None, "its leave")
+    assert process.poll() is None and not orders(url), command.said(process)
+    checked = command.run("check", "bitbank", "--orders")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    until(lambda: "bitbank paper:" in command.said(process) or process.poll() is not None, "a cycle on paper")
+    process.send_signal(signal.SIGINT)
+    assert command.ended(process) == 0, command.said(process)
+    assert not resting(url) and "Traceback" not in command.said(process)
+
+
+def test_a_trader_that_waits_for_the_checks_ends_at_once(command: Command, venues: Venues, prefect_url: str) -> None:
+    command.environment["PREFECT_API_URL"] = prefect_url
+    venues("bybit", clock="wall")
+    process = command.start("trade", "bybit")
+    until(lambda: "0 left, proved by reading again" in command.said(process) or process.poll() is not None, "its leave")
+    process.send_signal(signal.SIGTERM)
+    assert command.ended(process) == 0, command.said(process)

@@ -131,7 +131,7 @@ async def test_an_empty_tape_gives_no_bars() -> None:
     assert await CandleStore(Tape([]).read).candles(MINUTE, 5, START) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 90), st.integers(90, 110)), min_size=1, max_size=80),
     cuts=st.lists(st.integers(1, 4000), min_size=1, max_size=6),

@@ -380,7 +380,6 @@ TestAtBitflyer = AtBitflyer.TestCase
 TestAtBybit.settings = TestAtBitbank.settings = TestAtBitflyer.settings = settings(
     max_examples=30,
     stateful_step_count=25,
-    deadline=None,
     derandomize=True,
     print_blob=True,
     # Shrinking takes minutes, and the steps of a failure are printed anyhow: add Phase.shrink to shorten them.

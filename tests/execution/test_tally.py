@@ -41,7 +41,7 @@ some_fills = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=some_fills)
 async def test_counting_on_gives_what_counting_anew_gives(
     workplace: Callable[..., Workplace], told: list[tuple[int, Side, str, bool]]

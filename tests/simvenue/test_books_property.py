@@ -124,7 +124,7 @@ def held_by_resting(venue: Venue, pair: Pair) -> dict[str, D]:
 
 
 @pytest.mark.parametrize("words", FEES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(bars=markets(), doing=actions)
 def test_fills_explain_balances_and_resting_orders_explain_what_is_locked(
     words: str, bars: list[Candle], doing: list[tuple[str, object]]
@@ -142,7 +142,7 @@ def test_fills_explain_balances_and_resting_orders_explain_what_is_locked(
             assert all(free >= 0 for free, _ in balances.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bars=markets(), doing=actions)
 def test_no_order_is_overfilled_and_every_order_is_the_sum_of_its_fills(
     bars: list[Candle], doing: list[tuple[str, object]]
@@ -164,7 +164,7 @@ def test_no_order_is_overfilled_and_every_order_is_the_sum_of_its_fills(
     assert sorted(fill.at for fill in venue.fills) == [fill.at for fill in venue.fills]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bars=markets(), doing=actions)
 def test_a_resting_order_is_never_passed_over_for_a_worse_or_later_one(
     bars: list[Candle], doing: list[tuple[str, object]]
@@ -179,7 +179,7 @@ def test_a_resting_order_is_never_passed_over_for_a_worse_or_later_one(
                 assert all(rank(order) > rank(fill.order) for order in waiting)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bars=markets(), doing=actions)
 def test_the_book_never_crosses_and_shows_what_rests(bars: list[Candle], doing: list[tuple[str, object]]) -> None:
     venue = venue_on(bars)
@@ -195,7 +195,7 @@ def test_the_book_never_crosses_and_shows_what_rests(bars: list[Candle], doing: 
             assert shown[order.price] >= order.remaining
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(bars=markets(), doing=actions)
 def test_a_position_is_the_sum_of_its_fills_and_its_profit_reaches_the_collateral(
     bars: list[Candle], doing: list[tuple[str, object]]
@@ -214,7 +214,7 @@ def test_a_position_is_the_sum_of_its_fills_and_its_profit_reaches_the_collatera
         assert cash - len(venue.fills) <= booked <= cash
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(bars=markets(), doing=actions)
 def test_the_same_seed_and_deeds_give_the_same_books(bars: list[Candle], doing: list[tuple[str, object]]) -> None:
     ends = []

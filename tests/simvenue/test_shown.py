@@ -54,7 +54,7 @@ def test_a_fill_that_is_listed_twice_comes_again_behind_the_border_of_a_page() -
     assert [fill.id for fill in second] == ["2", "1", "1"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(("rest", "buy", "sell", "cancel", "pay", "margin")), st.integers(0, 4)),

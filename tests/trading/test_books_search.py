@@ -19,7 +19,7 @@ from trading.reconcile import compare_fills, expected_balances, held_quantity
 SPOT = (BITBANK, BITFLYER, BYBIT)
 PERPETUALS = (CFD, LINEAR)
 OPENING = {"JPY": D(5_000_000), "USDT": D(50_000), "BTC": D("1.5")}
-MANY = settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+MANY = settings(max_examples=100, derandomize=True, print_blob=True)
 LOTS = st.integers(1, 500)
 PRICES = st.integers(9_000_000, 11_000_000)
 FEES = st.integers(-3000, 9000)

@@ -75,7 +75,7 @@ class OrderTable(RuleBasedStateMachine):
 
 
 TestOrderTable = OrderTable.TestCase
-TestOrderTable.settings = settings(max_examples=400, stateful_step_count=30, deadline=None)
+TestOrderTable.settings = settings(max_examples=400, stateful_step_count=30)
 
 
 def reachable() -> set[State]:
