@@ -6,13 +6,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.ledger import Ledger
-from trading.instruments import Instrument, Kind
+from trading.instruments import FeeIn, Instrument, Kind
 from trading.money import ZERO
 from trading.orders import Fill
 from trading.pnl import Inventory, book
 from trading.reconcile import collateral_change, spot_changes
 
 Totals = dict[str, Decimal]
+
+_UNIT = Decimal("1E-8")
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Tally:
         return told.get(instrument.symbol, Inventory())
 
     def take_in(self, ledger: Ledger, account: str, instruments: Mapping[str, Instrument]) -> None:
-        """Add the fills that were stored since the last look. Raises LedgerUnavailable; KeyError without instrument."""
+        """Add the fills that were stored since the last look. Raises LedgerUnavailable."""
         new = ledger.fills_after(account, self._row)
         late = bool(new) and self._newest is not None and new[0].fill.moment < self._newest
         # The order in which fills are counted matters to cost and profit; whose a fill is may be known only later.
@@ -47,7 +49,7 @@ class Tally:
             self._begin_anew()
             new = ledger.fills_after(account, 0)
         for stored in new:
-            self._add(stored.fill, stored.ours, instruments[stored.fill.symbol])
+            self._add(stored.fill, stored.ours, instrument_of(stored.fill.symbol, instruments))
             self._row = max(self._row, stored.row)
 
     def with_more(self, fills: Sequence[Fill], instruments: Mapping[str, Instrument]) -> "Tally":
@@ -56,7 +58,7 @@ class Tally:
             return self
         more = Tally(dict(self.balances), dict(self.margin), dict(self.inventories), dict(self.own))
         for fill in fills:
-            more._add(fill, True, instruments[fill.symbol])
+            more._add(fill, True, instrument_of(fill.symbol, instruments))
         return more
 
     def _begin_anew(self) -> None:
@@ -78,3 +80,32 @@ class Tally:
         else:
             self._foreign.add(fill.venue_order_id)
         self._newest = fill.moment
+
+
+def instrument_of(symbol: str, instruments: Mapping[str, Instrument]) -> Instrument:
+    """The instrument of a fill or an order that we have, for the books alone: nothing is traded by it.
+
+    What was traded once may be listed no more (delisted, or suspended when this process began). Its symbol tells what
+    its fills move, and the venue's other pairs in that quote how it is rounded.
+    """
+    if symbol in instruments:
+        return instruments[symbol]
+    pair, _, settled_in = symbol.partition(":")
+    base, _, quote = pair.partition("/")
+    steps = [each.quote_step for each in instruments.values() if each.quote == quote]
+    return Instrument(
+        venue="",
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        kind=Kind.PERPETUAL if settled_in else Kind.SPOT,
+        tick_size=_UNIT,
+        lot_size=_UNIT,
+        min_quantity=_UNIT,
+        min_notional=None,
+        max_quantity=None,
+        maker_fee_rate=ZERO,
+        taker_fee_rate=ZERO,
+        fee_in=FeeIn.QUOTE,
+        quote_step=steps[0] if steps else None,
+    )

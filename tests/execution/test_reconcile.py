@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import pytest
@@ -7,8 +7,9 @@ import pytest
 from exchanges.errors import NoAnswer
 from execution.cancel import cancel
 from tests.execution.conftest import Workplace
+from tests.execution.test_tally import a_fill
 from tests.execution.venue import BEGIN, PERPETUAL, SPOT
-from trading.instruments import Side
+from trading.instruments import Instrument, Side
 from trading.orders import State
 
 KINDS = ["bybit", "okcoinjp", "bitbank", "bitflyer"]
@@ -414,6 +415,28 @@ async def test_a_perpetuals_position_and_profit_are_explained_by_the_fills(work:
     work.venue.position += Decimal("0.001")
     found = await work.reconcile(PERPETUAL)
     assert [(one.kind, one.subject) for one in found.discrepancies] == [("position", PERPETUAL)]
+
+
+@pytest.mark.parametrize("gone", ["ETH/JPY", PERPETUAL])
+async def test_the_books_still_add_up_when_a_pair_that_was_traded_once_is_listed_no_more(
+    work: Workplace, gone: str
+) -> None:
+    await work.reconcile()
+    bought = a_fill(1, minute=1, symbol=gone)
+    work.ledger.record_fills("bitbank", [bought], work.clock.now())
+    if gone == PERPETUAL:
+        work.venue.totals["JPY"] -= bought.fee
+    else:
+        work.venue.totals["ETH"] = bought.quantity
+        work.venue.totals["JPY"] -= bought.quote_quantity + bought.fee
+    listed = await work.venue.instruments()
+
+    async def instruments(**_: object) -> Mapping[str, Instrument]:
+        return {SPOT: listed[SPOT]}
+
+    work.venue.instruments = instruments  # type: ignore[method-assign,assignment]
+    work.restart()
+    assert (await work.reconcile()).is_clean
 
 
 async def test_a_fill_between_the_two_reads_is_no_difference(work: Workplace) -> None:
