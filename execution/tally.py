@@ -10,7 +10,7 @@ from trading.instruments import FeeIn, Instrument, Kind
 from trading.money import ZERO
 from trading.orders import Fill
 from trading.pnl import Inventory, book
-from trading.reconcile import collateral_change, spot_changes
+from trading.reconcile import collateral_change, fee_apart, spot_changes
 
 Totals = dict[str, Decimal]
 
@@ -21,8 +21,9 @@ _UNIT = Decimal("1E-8")
 class Tally:
     """Sums over the fills of one account. Quantities base, money quote.
 
-    `balances`: what spot fills moved, by asset; `margin`: what fills of perpetuals moved, by quote. `inventories`: by
-    symbol, all trades of the account; `own`: by symbol, those that orders of ours made.
+    `balances`: what spot fills moved, by asset, and all fees in a third currency; `margin`: what fills of perpetuals
+    moved, by quote. `inventories`: by symbol, all trades of the account; `own`: by symbol, those that orders of ours
+    made.
     """
 
     balances: Totals = field(default_factory=dict)
@@ -72,9 +73,11 @@ class Tally:
         if instrument.kind is Kind.PERPETUAL:
             change = collateral_change(before, after, fill, instrument)
             self.margin[instrument.quote] = self.margin.get(instrument.quote, ZERO) + change
+            changes = fee_apart(fill, instrument)
         else:
-            for asset, change in spot_changes(fill, instrument).items():
-                self.balances[asset] = self.balances.get(asset, ZERO) + change
+            changes = spot_changes(fill, instrument)
+        for asset, change in changes.items():
+            self.balances[asset] = self.balances.get(asset, ZERO) + change
         if ours:
             self.own[fill.symbol] = book(self.own.get(fill.symbol, Inventory()), fill, instrument)
         else:

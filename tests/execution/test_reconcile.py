@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,7 +9,7 @@ from exchanges.errors import NoAnswer
 from execution.cancel import cancel
 from tests.execution.conftest import Workplace
 from tests.execution.test_tally import a_fill
-from tests.execution.venue import BEGIN, PERPETUAL, SPOT
+from tests.execution.venue import BEGIN, PERPETUAL, SPOT, an_intent
 from trading.instruments import Instrument, Side
 from trading.orders import State
 
@@ -437,6 +438,20 @@ async def test_the_books_still_add_up_when_a_pair_that_was_traded_once_is_listed
     work.venue.instruments = instruments  # type: ignore[method-assign,assignment]
     work.restart()
     assert (await work.reconcile()).is_clean
+
+
+@pytest.mark.parametrize("symbol", [SPOT, PERPETUAL])
+async def test_a_fee_in_a_third_currency_is_in_the_books_like_any_other(work: Workplace, symbol: str) -> None:
+    work.venue.totals["MNT"] = Decimal(5)
+    await work.reconcile(symbol)
+    number = work.venue.book_order(an_intent("one", symbol=symbol))
+    work.venue.fill(number)
+    took = work.venue.trades[-1]
+    work.venue.trades[-1] = replace(took, fee=Decimal("0.1"), fee_currency="MNT")
+    work.venue.totals["JPY"] += took.fee
+    work.venue.totals["MNT"] -= Decimal("0.1")
+    for _ in range(2):
+        assert not (await work.reconcile(symbol)).discrepancies
 
 
 async def test_a_fill_between_the_two_reads_is_no_difference(work: Workplace) -> None:
