@@ -1,17 +1,18 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
-from exchanges.errors import NoAnswer
+from exchanges.errors import NoAnswer, OrderNotFound
 from execution.cancel import cancel
 from tests.execution.conftest import Workplace
 from tests.execution.test_tally import a_fill
 from tests.execution.venue import BEGIN, PERPETUAL, SPOT, an_intent
 from trading.instruments import Instrument, Side
-from trading.orders import State
+from trading.orders import OrderIntent, State, VenueOrder
 
 KINDS = ["bybit", "okcoinjp", "bitbank", "bitflyer"]
 MakeWorkplace = Callable[..., Workplace]
@@ -161,6 +162,24 @@ async def test_a_look_that_failed_is_no_look(work: Workplace) -> None:
     found = await work.reconcile()
     assert len(found.unknown) == 1
     assert "0 looks" in found.discrepancies[0].found
+
+
+async def test_a_fill_whose_order_cannot_be_read_yet_is_looked_at_again(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("lost_ack_filled")
+    await work.place()
+    really, looks = work.venue.find_order, []
+
+    async def late(intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]) -> tuple[VenueOrder, ...]:
+        looks.append(work.clock.now())
+        if len(looks) == 1:  # bitbank and OKJ find the order's number among the fills, and read the order by it
+            raise OrderNotFound("bitbank", "no such order", code="50009")
+        return await really(intent, sent_at, known_ids)
+
+    work.venue.find_order = late  # type: ignore[method-assign]
+    found = await work.reconcile()
+    assert found.is_clean and len(looks) == 2
+    assert [order.state for order in found.orders_resolved] == [State.FILLED]
 
 
 async def test_an_order_on_its_way_is_not_taken_for_the_leftover_of_a_crash(work: Workplace) -> None:
