@@ -262,8 +262,8 @@ class BybitReader(Reader):
     async def fills(
         self, symbol: str, *, since: datetime | None = None, venue_order_id: str | None = None
     ) -> tuple[Fill, ...]:
-        """Our trades, oldest first. Without `since` the venue looks back seven days."""
-        request = {**await self._where(symbol), "execType": "Trade"}
+        """Our trades, oldest first, a forced closing too. Without `since` the venue looks back seven days."""
+        request = await self._where(symbol)
         if venue_order_id is not None:
             request["orderId"] = venue_order_id
         told: Rows = []
@@ -278,7 +278,7 @@ class BybitReader(Reader):
                 start = end
         instrument = await self.instrument(symbol)
         # Newest first on the wire: turned round before sorting, the trades of one taker keep their order.
-        fills = {row["execId"]: rows.fill(instrument, row) for row in reversed(told)}
+        fills = {row["execId"]: rows.fill(instrument, row) for row in reversed(told) if rows.is_trade(row)}
         return tuple(sorted(fills.values(), key=lambda fill: fill.moment))
 
     async def key_rights(self) -> KeyRights:

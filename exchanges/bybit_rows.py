@@ -26,6 +26,9 @@ _STATES = {
     "PartiallyFilledCanceled": State.CANCELLED,
     "Rejected": State.REJECTED,
 }
+# Executions that move what is held. The second is the venue's own reduction of a position in a crash, the third a
+# liquidation: nobody sent an order for them.
+_TRADES = frozenset({"Trade", "AdlTrade", "BustTrade"})
 
 
 @reading("bybit")
@@ -111,6 +114,12 @@ def orders_of_fills(intent: OrderIntent, fills: Iterable[Row]) -> list[VenueOrde
             )
         )
     return found
+
+
+@reading("bybit")
+def is_trade(row: Row) -> bool:
+    """Whether an execution moved what is held, by force or not; funding is listed among them."""
+    return (row.get("execType") or "Trade") in _TRADES
 
 
 @reading("bybit")

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from execution.desk import Desk
 from execution.follow import lacks_fills, with_its_fills
-from execution.tally import Tally
+from execution.tally import Tally, instrument_of
 from trading.instruments import Instrument, Kind
 from trading.market import Balance, Position
 from trading.money import ZERO
@@ -73,7 +73,7 @@ async def compare_books(desk: Desk, symbol: str) -> Books:
     if opens:
         # What was filled before counts as before: on a stepped clock, time would stand still in between.
         await desk.clock.sleep(0.001)
-    reading = await _read(desk, symbol, instruments[symbol])
+    reading = await _read(desk, symbol, instrument_of(symbol, instruments))
     if opens:
         opening = dict(reading.totals)
         opening.update({COLLATERAL + name: total for name, total in (await desk.exchange.collateral()).items()})
@@ -84,7 +84,7 @@ async def compare_books(desk: Desk, symbol: str) -> Books:
             break
         if round_ > 0:
             await desk.clock.sleep(_LAG_SECONDS)
-            reading = await _read(desk, symbol, instruments[symbol])
+            reading = await _read(desk, symbol, instrument_of(symbol, instruments))
         for name in _symbols_that_may_have_moved(desk, symbol):
             new_fills += await _record_fills_since(desk, name)
         differences = _differences(desk, symbol, instruments, reading)
@@ -141,8 +141,9 @@ def _differences(
     tolerated = desk.settings.balance_tolerance
     tolerance = {name: tolerated.get(name.removeprefix(COLLATERAL), _SMALLEST) for name in {*expected, *found}}
     differences = compare_balances(expected, found, tolerance)
-    if instruments[symbol].kind is Kind.PERPETUAL:
-        held = desk.tally.inventory(instruments[symbol]).quantity
+    instrument = instrument_of(symbol, instruments)
+    if instrument.kind is Kind.PERPETUAL:
+        held = desk.tally.inventory(instrument).quantity
         differences += compare_positions(symbol, held, reading.positions)
     return differences
 

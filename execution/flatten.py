@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +21,11 @@ from execution.desk import Desk, see_through
 from execution.follow import follow
 from execution.place import send_once, write_intent
 from services.clock import Clock, WallClock
-from services.ledger import Lease, LeaseLost, Ledger, LedgerUnavailable
+from services.ledger import Lease, LeaseLost, Ledger, LedgerConflict, LedgerUnavailable
 from trading.certificates import EMERGENCY_STOP
 from trading.identifiers import client_order_id
 from trading.market import Position
-from trading.orders import Event, Order, OrderIntent, OrderType, State, TimeInForce
+from trading.orders import Event, IllegalTransition, Order, OrderIntent, OrderType, State, TimeInForce
 from trading.risk import Approved
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _LOOKS = 5
 _LEASE_SECONDS = 60.0
 _FOLLOW_SECONDS = 4.0
 _LONGEST_HOLDER = 200  # characters, as the ledger keeps
+# What the ledger says where a trader has ended, begun, or settled the order, while we were at it.
+_OVERTAKEN = (LeaseLost, LedgerConflict, IllegalTransition)
 
 Note = Callable[[str, Exception | str], None]
 
@@ -175,27 +178,38 @@ async def _close(
                 order = await follow(desk, order, _FOLLOW_SECONDS)
                 if order.state is not State.FILLED:
                     note(f"closing of {position.symbol}", f"{order.state}: {order.note}")
-            except (LedgerUnavailable, VenueError) as error:
+            except (LedgerUnavailable, *_OVERTAKEN, VenueError) as error:
                 note(f"following the closing of {position.symbol}", error)
             return
-    # The trader holds the account, or the ledger does not answer: being flat comes first. One request all
-    # the same; the next reconcile finds its fill and reports it as foreign.
+    # The ledger does not answer: being flat comes first. One request all the same; the next reconcile finds its fill
+    # and reports it as foreign. Under an id of its own: of what was only intended the ledger says that it never left.
+    leg = f"{position.symbol} without a line"
+    unwritten = replace(intent, client_order_id=client_order_id(target.account, f"stop {now.isoformat()}", leg))
     try:
-        await target.exchange.place(intent)
+        await target.exchange.place(unwritten)
     except VenueError as error:
         note(f"closing of {position.symbol}", error)
 
 
 @contextlib.contextmanager
 def _desk(target: StopTarget, ledger: Ledger | None, clock: Clock, by: str, note: Note) -> Iterator[Desk | None]:
-    """A desk that may write: with the trader's own lease, else with one taken for the moment; or None."""
+    """A desk that may write: with the trader's own lease, else with one taken for the moment; or None.
+
+    Where a trader holds the account the order is written in its name: latched it writes none itself, and it settles
+    this one with its own. A closing order that is not written down would be sent again by the next stop.
+    """
     lease, taken = target.lease, None
     if ledger is not None and lease is None:
         try:
             holder = f"emergency stop by {by}"
             now = ledger.shared_time(WallClock().now())
-            lease = taken = ledger.take_lease(target.account, holder, now, _LEASE_SECONDS)
-        except (LeaseLost, LedgerUnavailable) as error:
+            try:
+                lease = taken = ledger.take_lease(target.account, holder, now, _LEASE_SECONDS)
+            except LeaseLost as error:
+                lease = ledger.lease_in_force(target.account)
+                if lease is None:
+                    note("closing without a line in the ledger", error)
+        except LedgerUnavailable as error:
             note("closing without a line in the ledger", error)
     if ledger is None or lease is None:
         yield None
@@ -211,7 +225,7 @@ def _written_down(desk: Desk, intent: OrderIntent, note: Note) -> bool:
     try:
         write_intent(desk, Approved(intent, EMERGENCY_STOP), cycle_id=None, known_ids=frozenset())
         desk.ledger.record(desk.account, intent.client_order_id, Event.SENT, desk.clock.now())
-    except (LeaseLost, LedgerUnavailable) as error:
+    except (LedgerUnavailable, *_OVERTAKEN) as error:
         note("closing without a line in the ledger", error)
         return False
     return True

@@ -36,7 +36,8 @@ async def follow(desk: Desk, order: Order, seconds: float) -> Order:
             break
         await desk.clock.sleep(min(wait, left))
         wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-    return order
+    # Its end may have been read and recorded, and only its fills not.
+    return desk.ledger.order(order.account, order.intent.client_order_id) or order
 
 
 async def look(desk: Desk, order: Order) -> Order:

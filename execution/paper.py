@@ -12,7 +12,7 @@ from decimal import Decimal
 from exchanges.base import ExchangeReader, KeyRights, Traffic
 from exchanges.errors import BadRequest, Busy, InsufficientFunds, OrderNotFound, VenueError
 from execution.books import COLLATERAL, totals_of
-from execution.tally import Tally
+from execution.tally import Tally, instrument_of
 from services.clock import DateHeard
 from services.ledger import Ledger
 from trading.instruments import Instrument, Kind, Side
@@ -137,7 +137,7 @@ class PaperExchange:
         totals = totals_of(self._opening, await self._sums())
         locked: dict[str, Decimal] = {}
         for order in self._orders.values():
-            instrument = instruments[order.intent.symbol]
+            instrument = instrument_of(order.intent.symbol, instruments)
             if order.rests and instrument.kind is Kind.SPOT:
                 asset, quantity = _locks(order.intent, order.intent.quantity - order.filled, instrument)
                 locked[asset] = locked.get(asset, ZERO) + quantity

@@ -14,6 +14,7 @@ from execution.desk import Desk
 from execution.follow import note_seen
 from execution.orphans import treat_orphans
 from execution.search import Sought, conclude_absent, in_words, search
+from execution.tally import instrument_of
 from trading.market import Balance, Position
 from trading.orders import Event, Fill, Order, State, VenueOrder
 from trading.reconcile import Discrepancy, compare_open_orders
@@ -162,7 +163,7 @@ async def _conclude(
         if alike := _fills_that_may_be(desk, order):
             ids = ", ".join(fill.venue_order_id for fill in alike)
             doubt = f"fills of {ids}, which may be this order"
-        elif base_is_unexplained(order, instruments[order.intent.symbol], differences):
+        elif base_is_unexplained(order, instrument_of(order.intent.symbol, instruments), differences):
             doubt = "a change that may be this order's"
         elif not (status := await desk.exchange.status(order.intent.symbol)).trading:
             # A venue in trouble may work off what it has taken when the trouble is over.

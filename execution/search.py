@@ -74,7 +74,7 @@ async def _look_once(desk: Desk, case: _Case) -> None:
             case.resolved = await _by_its_id(desk, case.order)
         else:
             case.resolved, case.candidates = await _by_its_looks(desk, case.order)
-    except (NoAnswer, Busy) as error:
+    except (NoAnswer, Busy, OrderNotFound) as error:  # the last: a fill is listed whose order cannot be read yet
         log.warning("%s: a look for order %s failed: %s", desk.account, case.order.intent.client_order_id, error)
         return
     case.looks += 1

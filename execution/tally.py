@@ -6,21 +6,24 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.ledger import Ledger
-from trading.instruments import Instrument, Kind
+from trading.instruments import FeeIn, Instrument, Kind
 from trading.money import ZERO
 from trading.orders import Fill
 from trading.pnl import Inventory, book
-from trading.reconcile import collateral_change, spot_changes
+from trading.reconcile import collateral_change, fee_apart, spot_changes
 
 Totals = dict[str, Decimal]
+
+_UNIT = Decimal("1E-8")
 
 
 @dataclass
 class Tally:
     """Sums over the fills of one account. Quantities base, money quote.
 
-    `balances`: what spot fills moved, by asset; `margin`: what fills of perpetuals moved, by quote. `inventories`: by
-    symbol, all trades of the account; `own`: by symbol, those that orders of ours made.
+    `balances`: what spot fills moved, by asset, and all fees in a third currency; `margin`: what fills of perpetuals
+    moved, by quote. `inventories`: by symbol, all trades of the account; `own`: by symbol, those that orders of ours
+    made.
     """
 
     balances: Totals = field(default_factory=dict)
@@ -39,7 +42,7 @@ class Tally:
         return told.get(instrument.symbol, Inventory())
 
     def take_in(self, ledger: Ledger, account: str, instruments: Mapping[str, Instrument]) -> None:
-        """Add the fills that were stored since the last look. Raises LedgerUnavailable; KeyError without instrument."""
+        """Add the fills that were stored since the last look. Raises LedgerUnavailable."""
         new = ledger.fills_after(account, self._row)
         late = bool(new) and self._newest is not None and new[0].fill.moment < self._newest
         # The order in which fills are counted matters to cost and profit; whose a fill is may be known only later.
@@ -47,7 +50,7 @@ class Tally:
             self._begin_anew()
             new = ledger.fills_after(account, 0)
         for stored in new:
-            self._add(stored.fill, stored.ours, instruments[stored.fill.symbol])
+            self._add(stored.fill, stored.ours, instrument_of(stored.fill.symbol, instruments))
             self._row = max(self._row, stored.row)
 
     def with_more(self, fills: Sequence[Fill], instruments: Mapping[str, Instrument]) -> "Tally":
@@ -56,7 +59,7 @@ class Tally:
             return self
         more = Tally(dict(self.balances), dict(self.margin), dict(self.inventories), dict(self.own))
         for fill in fills:
-            more._add(fill, True, instruments[fill.symbol])
+            more._add(fill, True, instrument_of(fill.symbol, instruments))
         return more
 
     def _begin_anew(self) -> None:
@@ -70,11 +73,42 @@ class Tally:
         if instrument.kind is Kind.PERPETUAL:
             change = collateral_change(before, after, fill, instrument)
             self.margin[instrument.quote] = self.margin.get(instrument.quote, ZERO) + change
+            changes = fee_apart(fill, instrument)
         else:
-            for asset, change in spot_changes(fill, instrument).items():
-                self.balances[asset] = self.balances.get(asset, ZERO) + change
+            changes = spot_changes(fill, instrument)
+        for asset, change in changes.items():
+            self.balances[asset] = self.balances.get(asset, ZERO) + change
         if ours:
             self.own[fill.symbol] = book(self.own.get(fill.symbol, Inventory()), fill, instrument)
         else:
             self._foreign.add(fill.venue_order_id)
         self._newest = fill.moment
+
+
+def instrument_of(symbol: str, instruments: Mapping[str, Instrument]) -> Instrument:
+    """The instrument of a fill or an order that we have, for the books alone: nothing is traded by it.
+
+    What was traded once may be listed no more (delisted, or suspended when this process began). Its symbol tells what
+    its fills move, and the venue's other pairs in that quote how it is rounded.
+    """
+    if symbol in instruments:
+        return instruments[symbol]
+    pair, _, settled_in = symbol.partition(":")
+    base, _, quote = pair.partition("/")
+    steps = [each.quote_step for each in instruments.values() if each.quote == quote]
+    return Instrument(
+        venue="",
+        symbol=symbol,
+        base=base,
+        quote=quote,
+        kind=Kind.PERPETUAL if settled_in else Kind.SPOT,
+        tick_size=_UNIT,
+        lot_size=_UNIT,
+        min_quantity=_UNIT,
+        min_notional=None,
+        max_quantity=None,
+        maker_fee_rate=ZERO,
+        taker_fee_rate=ZERO,
+        fee_in=FeeIn.QUOTE,
+        quote_step=steps[0] if steps else None,
+    )

@@ -53,6 +53,15 @@ class Leases:
             row = connection.execute(_LEASE_OF, {"of_account": account}).one_or_none()
         return None if row is None or row.expires_at <= now else row.holder
 
+    def lease_in_force(self, account: str) -> Lease | None:
+        """The lease of whoever holds the account, None when nobody does.
+
+        For the emergency stop alone, which writes its closing order in the holder's name.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_LEASE_OF, {"of_account": account}).one_or_none()
+        return None if row is None or row.holder is None else Lease(account, row.holder, row.token)
+
     def renew_lease(self, lease: Lease, now: datetime, seconds: float) -> None:
         """Extend a lease to `now + seconds`. Raises LeaseLost when another holds the account since."""
         with self._database.writing() as connection:

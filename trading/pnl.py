@@ -45,11 +45,9 @@ class Inventory:
 
 
 def book(inventory: Inventory, fill: Fill, instrument: Instrument) -> Inventory:
-    """The inventory after one more fill. Raises ValueError for a fee in a third currency."""
+    """The inventory after one more fill."""
     fee_base = fill.fee if fill.fee_currency == instrument.base else ZERO
-    fee_quote = fill.fee if fill.fee_currency == instrument.quote else ZERO
-    if fill.fee and fill.fee_currency not in (instrument.base, instrument.quote):
-        raise ValueError(f"fill {fill.id}: a fee in {fill.fee_currency} is neither base nor quote")
+    fee_quote = fee_in_quote(fill, instrument)
     change = fill.quantity * fill.side.sign - fee_base
     fees = inventory.fees + fee_quote + fee_base * fill.price
     if instrument.kind is Kind.PERPETUAL:
@@ -59,6 +57,19 @@ def book(inventory: Inventory, fill: Fill, instrument: Instrument) -> Inventory:
         cash, at_once = -fill.quote_quantity * fill.side.sign - fee_quote, ZERO
     moved = _move(inventory, change, cash)
     return Inventory(moved.quantity, moved.cost, moved.realised + at_once, fees)
+
+
+def fee_in_quote(fill: Fill, instrument: Instrument) -> Decimal:
+    """What the fill's fee comes to in quote, without one in base.
+
+    A fee in a third currency (Bybit takes MNT where that is turned on) has no price here: it counts as what the dearer
+    rate of the pair would have charged, rather too much than too little.
+    """
+    if fill.fee_currency == instrument.quote:
+        return fill.fee
+    if fill.fee_currency == instrument.base or not fill.fee:
+        return ZERO
+    return (fill.price * fill.quantity * instrument.highest_fee_rate).quantize(_PLACES)
 
 
 def _move(inventory: Inventory, change: Decimal, cash: Decimal) -> Inventory:

@@ -12,7 +12,7 @@ from trading.instruments import Instrument, Kind
 from trading.market import Position
 from trading.money import ZERO, floor_to, plain
 from trading.orders import Fill, Order, VenueOrder
-from trading.pnl import Inventory, book
+from trading.pnl import Inventory, book, fee_in_quote
 
 _SMALLEST_UNIT = Decimal("1E-8")  # to which a venue keeps money where it names no other unit
 
@@ -118,6 +118,7 @@ def expected_balances(
             before = inventories.get(fill.symbol, Inventory())
             after = inventories[fill.symbol] = book(before, fill, instrument)
             changes = {instrument.quote: collateral_change(before, after, fill, instrument)}
+            changes |= fee_apart(fill, instrument)
         else:
             changes = spot_changes(fill, instrument)
         for asset, change in changes.items():
@@ -135,9 +136,14 @@ def spot_changes(fill: Fill, instrument: Instrument) -> dict[str, Decimal]:
 
 def collateral_change(before: Inventory, after: Inventory, fill: Fill, instrument: Instrument) -> Decimal:
     """What one fill of a perpetual moves in quote: the profit it realised, rounded against us, less its fee."""
-    profit = after.realised - before.realised + fill.fee
-    profit = floor_to(profit, instrument.quote_step or _SMALLEST_UNIT)
-    return profit - fill.fee
+    fee = fee_in_quote(fill, instrument)
+    profit = floor_to(after.realised - before.realised + fee, instrument.quote_step or _SMALLEST_UNIT)
+    return profit if fee_apart(fill, instrument) else profit - fee
+
+
+def fee_apart(fill: Fill, instrument: Instrument) -> dict[str, Decimal]:
+    """What the fee of a fill moves in a third currency, by asset; empty for one in base or quote."""
+    return {} if fill.fee_currency in (instrument.base, instrument.quote) else {fill.fee_currency: -fill.fee}
 
 
 def compare_balances(

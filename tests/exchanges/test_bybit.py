@@ -419,6 +419,20 @@ async def test_a_fee_is_in_the_currency_that_the_venue_names(venue: Venue, excha
     assert linear.fee_currency == "USDT"
 
 
+async def test_a_position_that_the_venue_closed_by_force_is_told_as_fills_and_funding_is_not(
+    venue: Venue, exchange: Bybit
+) -> None:
+    words = ("Trade", "AdlTrade", "BustTrade", "Funding")
+    everything = [execution_row(n, execType=word, feeCurrency="") for n, word in enumerate(words)]
+
+    def answer(asked: Asked) -> Any:
+        return ok(list=[row for row in everything if asked.query.get("execType") in (None, row["execType"])])
+
+    venue.answers[EXECUTIONS] = answer
+    assert {each.id for each in await exchange.fills(LINEAR, venue_order_id="1001")} == {"e0", "e1", "e2"}
+    assert {each.id for each in await exchange.fills(LINEAR, since=NOW - timedelta(hours=1))} == {"e0", "e1", "e2"}
+
+
 # -- the market and the account
 
 

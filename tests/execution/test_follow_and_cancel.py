@@ -43,6 +43,18 @@ async def test_following_survives_a_busy_venue_and_tells_what_is_known(work: Wor
     assert (await follow(work.desk, order, 5.0)).state is State.OPEN
 
 
+async def test_an_order_that_filled_is_told_as_filled_although_its_fills_cannot_be_read(work: Workplace) -> None:
+    order = await work.place()
+    work.venue.fill(str(order.venue_order_id))
+
+    async def no_answer(*_: object, **__: object) -> None:
+        raise NoAnswer("bitbank", "502")
+
+    work.venue.fills = no_answer  # type: ignore[assignment, method-assign]
+    order = await follow(work.desk, order, 5.0)
+    assert (order.state, order.filled) == (State.FILLED, Decimal("0.002"))
+
+
 async def test_an_order_of_unknown_outcome_is_left_to_reconcile(work: Workplace) -> None:
     work.venue.placing.append("lost_ack")
     order = await work.place()

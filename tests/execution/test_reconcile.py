@@ -1,15 +1,18 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
-from exchanges.errors import NoAnswer
+from exchanges.errors import NoAnswer, OrderNotFound
 from execution.cancel import cancel
 from tests.execution.conftest import Workplace
-from tests.execution.venue import BEGIN, PERPETUAL, SPOT
-from trading.instruments import Side
-from trading.orders import State
+from tests.execution.test_tally import a_fill
+from tests.execution.venue import BEGIN, PERPETUAL, SPOT, an_intent
+from trading.instruments import Instrument, Side
+from trading.orders import OrderIntent, State, VenueOrder
 
 KINDS = ["bybit", "okcoinjp", "bitbank", "bitflyer"]
 MakeWorkplace = Callable[..., Workplace]
@@ -159,6 +162,24 @@ async def test_a_look_that_failed_is_no_look(work: Workplace) -> None:
     found = await work.reconcile()
     assert len(found.unknown) == 1
     assert "0 looks" in found.discrepancies[0].found
+
+
+async def test_a_fill_whose_order_cannot_be_read_yet_is_looked_at_again(work: Workplace) -> None:
+    await work.reconcile()
+    work.venue.placing.append("lost_ack_filled")
+    await work.place()
+    really, looks = work.venue.find_order, []
+
+    async def late(intent: OrderIntent, sent_at: datetime, known_ids: frozenset[str]) -> tuple[VenueOrder, ...]:
+        looks.append(work.clock.now())
+        if len(looks) == 1:  # bitbank and OKJ find the order's number among the fills, and read the order by it
+            raise OrderNotFound("bitbank", "no such order", code="50009")
+        return await really(intent, sent_at, known_ids)
+
+    work.venue.find_order = late  # type: ignore[method-assign]
+    found = await work.reconcile()
+    assert found.is_clean and len(looks) == 2
+    assert [order.state for order in found.orders_resolved] == [State.FILLED]
 
 
 async def test_an_order_on_its_way_is_not_taken_for_the_leftover_of_a_crash(work: Workplace) -> None:
@@ -414,6 +435,42 @@ async def test_a_perpetuals_position_and_profit_are_explained_by_the_fills(work:
     work.venue.position += Decimal("0.001")
     found = await work.reconcile(PERPETUAL)
     assert [(one.kind, one.subject) for one in found.discrepancies] == [("position", PERPETUAL)]
+
+
+@pytest.mark.parametrize("gone", ["ETH/JPY", PERPETUAL])
+async def test_the_books_still_add_up_when_a_pair_that_was_traded_once_is_listed_no_more(
+    work: Workplace, gone: str
+) -> None:
+    await work.reconcile()
+    bought = a_fill(1, minute=1, symbol=gone)
+    work.ledger.record_fills("bitbank", [bought], work.clock.now())
+    if gone == PERPETUAL:
+        work.venue.totals["JPY"] -= bought.fee
+    else:
+        work.venue.totals["ETH"] = bought.quantity
+        work.venue.totals["JPY"] -= bought.quote_quantity + bought.fee
+    listed = await work.venue.instruments()
+
+    async def instruments(**_: object) -> Mapping[str, Instrument]:
+        return {SPOT: listed[SPOT]}
+
+    work.venue.instruments = instruments  # type: ignore[method-assign,assignment]
+    work.restart()
+    assert (await work.reconcile()).is_clean
+
+
+@pytest.mark.parametrize("symbol", [SPOT, PERPETUAL])
+async def test_a_fee_in_a_third_currency_is_in_the_books_like_any_other(work: Workplace, symbol: str) -> None:
+    work.venue.totals["MNT"] = Decimal(5)
+    await work.reconcile(symbol)
+    number = work.venue.book_order(an_intent("one", symbol=symbol))
+    work.venue.fill(number)
+    took = work.venue.trades[-1]
+    work.venue.trades[-1] = replace(took, fee=Decimal("0.1"), fee_currency="MNT")
+    work.venue.totals["JPY"] += took.fee
+    work.venue.totals["MNT"] -= Decimal("0.1")
+    for _ in range(2):
+        assert not (await work.reconcile(symbol)).discrepancies
 
 
 async def test_a_fill_between_the_two_reads_is_no_difference(work: Workplace) -> None:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,12 +9,13 @@ import pytest
 from exchanges.errors import AuthenticationError
 from execution.place import PlacementHeld
 from execution.stop import StopReport, StopTarget, kill_switch, stop_all
-from services.ledger import Ledger
+from services.ledger import Ledger, LedgerUnavailable
 from tests.execution.conftest import Workplace
 from tests.execution.test_latch import DeadLedger
 from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT
 from trading.instruments import Side
-from trading.orders import State
+from trading.market import Position
+from trading.orders import Event, Order, OrderIntent, State
 
 MakeWorkplace = Callable[..., Workplace]
 
@@ -229,14 +231,102 @@ async def test_positions_are_closed_when_asked_and_the_books_still_add_up(work: 
     assert (await work.reconcile(PERPETUAL)).is_clean
 
 
-async def test_positions_are_closed_even_when_the_trader_holds_the_account(work: Workplace) -> None:
+async def with_a_position_and_a_trader(workplace: MakeWorkplace, venue: str = "bybit") -> Workplace:
+    work = workplace(name=venue)
+    await work.reconcile(PERPETUAL)
     work.venue.placing.append("fill")
     await work.place(symbol=PERPETUAL)
     work.ledger.renew_lease(work.desk.lease, work.clock.now().replace(year=2100), 60)
+    return work
+
+
+@pytest.mark.parametrize("venue", ["bybit", "bitflyer"])
+async def test_where_a_trader_holds_the_account_the_closing_order_is_one_of_its_own(
+    workplace: MakeWorkplace, venue: str
+) -> None:
+    work = await with_a_position_and_a_trader(workplace, venue)
     report = await stop(work, close=True)
-    assert report.clean
-    assert any("without a line in the ledger" in problem for problem in report.venues[0].problems)
+    assert report.clean and not report.venues[0].problems
     assert len(work.venue.booked) == 2
+    closing = work.ledger.order_by_venue_id(venue, "1001")
+    assert closing is not None and closing.state is State.FILLED
+    assert closing.intent.reason == "emergency stop by ann: close the position"
+    found = await work.reconcile(PERPETUAL)
+    assert found.is_clean and not found.positions
+
+
+async def test_a_closing_order_that_was_lost_while_a_trader_holds_the_account_is_not_sent_by_the_next_stop(
+    workplace: MakeWorkplace,
+) -> None:
+    work = await with_a_position_and_a_trader(workplace, "bitflyer")
+    work.venue.placing.append("lost_ack")
+    work.venue.requests.clear()
+    really, position = work.venue.positions, work.venue.position
+
+    async def late(symbol: str) -> tuple[Position, ...]:  # the venue shows the position as it was for a while
+        work.venue.position, now = position, work.venue.position
+        try:
+            return await really(symbol)
+        finally:
+            work.venue.position = now
+
+    work.venue.positions = late  # type: ignore[method-assign]
+    await stop(work, close=True)
+    report = await stop(work, close=True)
+    assert work.venue.requests["place"] == 1 and work.venue.position == 0
+    assert not report.clean
+    assert any("no second order to close it" in problem for problem in report.venues[0].problems)
+    work.venue.positions = really  # type: ignore[method-assign]
+    found = await work.reconcile(PERPETUAL)  # the trader finds it, by its looks
+    assert found.is_clean and not found.foreign_fills
+    assert [order.state for order in found.orders_resolved][-1] is State.FILLED
+
+
+async def test_a_trader_that_ends_while_the_closing_order_is_out_leaves_it_to_the_next_reconcile(
+    workplace: MakeWorkplace,
+) -> None:
+    work = await with_a_position_and_a_trader(workplace)
+    really = work.venue.place
+
+    async def ends_meanwhile(intent: OrderIntent) -> str:
+        work.ledger.release_lease(work.desk.lease)
+        return await really(intent)
+
+    work.venue.place = ends_meanwhile  # type: ignore[method-assign]
+    report = await stop(work, close=True)
+    assert report.clean and work.venue.position == 0
+    assert [order.state for order in work.ledger.in_flight("bybit")] == [State.SENT]
+    work.venue.knows_client_ids = True
+    work.venue.booked["1001"].told = replace(
+        work.venue.booked["1001"].told, client_order_id=work.ledger.in_flight("bybit")[0].intent.client_order_id
+    )
+    work.restart()
+    found = await work.reconcile(PERPETUAL)
+    assert found.is_clean and not work.ledger.in_flight("bybit")
+
+
+async def test_a_closing_order_that_could_only_be_intended_is_sent_under_an_id_of_which_nothing_untrue_is_written(
+    work: Workplace,
+) -> None:
+    work.venue.knows_client_ids = True
+    await work.reconcile(PERPETUAL)
+    work.venue.placing.append("fill")
+    await work.place(symbol=PERPETUAL)
+    work.ledger.release_lease(work.desk.lease)
+    really = work.ledger.record
+
+    def disk_full(account: str, client_order_id: str, event: Event, *more: object, **words: object) -> Order:
+        if event is Event.SENT:
+            raise LedgerUnavailable("the disk is full")
+        return really(account, client_order_id, event, *more, **words)  # type: ignore[arg-type]
+
+    work.ledger.record = disk_full  # type: ignore[method-assign]
+    report = await stop(work, close=True)
+    assert report.clean and work.venue.position == 0
+    work.restart()
+    (abandoned,) = (await work.reconcile(PERPETUAL)).orders_resolved
+    assert (abandoned.state, abandoned.note) == (State.REJECTED, "intended, never sent: the process ended before")
+    assert abandoned.intent.client_order_id != work.venue.booked["1001"].told.client_order_id
 
 
 async def test_a_closing_order_without_an_answer_is_not_sent_a_second_time(work: Workplace) -> None:

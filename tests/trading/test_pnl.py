@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -69,9 +70,13 @@ def test_a_short_gains_when_the_price_falls():
     assert held.unrealised(D(9_000_000)) == D(10_000)
 
 
-def test_a_fee_in_a_third_currency_cannot_be_valued():
-    with pytest.raises(ValueError, match="BNB"):
-        book(Inventory(), a_fill(fee="0.1", fee_currency="BNB"), BITBANK)
+@pytest.mark.parametrize("pair", [BITBANK, replace(CFD, taker_fee_rate=D("0.001"))], ids=["spot", "perpetual"])
+def test_a_fee_in_a_third_currency_counts_as_what_the_dearer_rate_would_have_charged(pair: Instrument):
+    told = a_fill(fee="0.1", fee_currency="MNT")
+    valued = told.price * told.quantity * pair.highest_fee_rate
+    assert valued > 0
+    assert book(Inventory(), told, pair) == book(Inventory(), a_fill(fee=str(valued)), pair)
+    assert book(Inventory(), told, pair).quantity == told.quantity
 
 
 a_trade = st.builds(

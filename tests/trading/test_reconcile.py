@@ -95,6 +95,15 @@ def test_a_perpetual_moves_its_collateral_by_profit_and_fee_only():
     assert after == {"JPY": D(998)}
 
 
+def test_a_fee_in_a_third_currency_is_taken_from_that_balance_and_from_no_other():
+    fees = {"fee": "0.1", "fee_currency": "MNT"}
+    spot = expected_balances({"JPY": D(200_000), "MNT": D(5)}, [a_fill(**fees)], {"BTC/JPY": BITBANK})
+    assert spot == {"JPY": D(100_000), "BTC": D("0.01"), "MNT": D("4.9")}
+    turned = [a_fill(symbol=CFD.symbol, **fees), a_fill(Side.SELL, price="10000150", symbol=CFD.symbol, **fees)]
+    dear = replace(CFD, taker_fee_rate=D("0.001"))
+    assert expected_balances({"MNT": D(5)}, turned, {CFD.symbol: dear}) == {"JPY": D(1), "MNT": D("4.8")}
+
+
 def test_a_loss_on_a_perpetual_is_rounded_against_us_and_a_whole_yen_is_not():
     def after(exit_price: str) -> Decimal:
         fills = [a_fill(symbol=CFD.symbol), a_fill(Side.SELL, price=exit_price, symbol=CFD.symbol)]
