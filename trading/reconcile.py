@@ -143,7 +143,8 @@ def collateral_change(before: Inventory, after: Inventory, fill: Fill, instrumen
 
 def fee_apart(fill: Fill, instrument: Instrument) -> dict[str, Decimal]:
     """What the fee of a fill moves in a third currency, by asset; empty for one in base or quote."""
-    return {} if fill.fee_currency in (instrument.base, instrument.quote) else {fill.fee_currency: -fill.fee}
+    apart = fill.fee and fill.fee_currency not in (instrument.base, instrument.quote)
+    return {fill.fee_currency: -fill.fee} if apart else {}
 
 
 def compare_balances(
