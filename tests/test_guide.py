@@ -128,6 +128,20 @@ def test_every_risk_rule_has_a_section() -> None:
     assert {rule.__name__ for rule in RISK_RULES} | {"books"} == set(RULES)
 
 
+@BOTH
+def test_every_check_that_can_fail_stands_in_the_table_of_checks(language: str) -> None:
+    told = {"key: may trade", "key: bound to addresses", "key: expires", "key: our address", "read-only client"}
+    checks = set[str]()
+    for name in ("account_checks", "market_checks", "key_report", "minimal_order"):
+        source = (ROOT / "tasks" / f"{name}.py").read_text(encoding="utf-8")
+        checks |= set(re.findall(r'(?:Check)?\(\s*"([a-z][a-z :-]+)", \w', source))
+        checks |= set(re.findall(r'Check\(\s*"([a-z][a-z :-]+)",', source))
+    assert {"clock", "key: may withdraw", "seen open"} <= checks
+    section = TEXT[language].partition('<a id="checks"></a>')[2].partition('<a id="approval"></a>')[0]
+    listed = {name for row in re.findall(r"^\| ([^|]+) \|", section, re.M) for name in row.split(", ")}
+    assert checks - told - listed == set()
+
+
 def test_what_a_cycle_refuses_leads_to_the_section_about_it() -> None:
     assert section_of_refusal("clock_skew: limit 2 s, observed +3 s") == "clock"
     assert section_of_refusal("books: limit 0 differences, observed balance JPY: expected 1, found 2") == "books"
