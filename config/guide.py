@@ -84,7 +84,8 @@ DIFFERENCES = {
     "several_candidates": "unproved-order",
 }
 
-# What alerts are about: one of the words of their key (trading/notices.py, tasks/keys.py, tasks/maintenance.py).
+# What alerts are about: one of the words of their key (trading/notices.py, trading/watches.py, tasks/keys.py,
+# tasks/maintenance.py, services/monitoring.py).
 ALERTS = {
     "halt": "kill-switch",
     "venue_halt": "maintenance",
@@ -114,6 +115,12 @@ ALERTS = {
     "rung": "certificate",
     "stop": "emergency",
     "upkeep": "upkeep",
+    "api_connectivity": "no-answer",
+    "balance_changes": "books",
+    "open_orders": "unproved-order",
+    "response_latency": "metrics",
+    "error_rate": "errors",
+    "metrics": "metrics",
 }
 
 # What stands in no exception.

@@ -38,6 +38,7 @@ from tests.guide import OTHER, PAGES, REAL, Walk, blocks, not_shown, reader_envi
 from tests.trading.test_notices import CALM
 from trading.notices import notices_of_cycle
 from trading.risk import RULES as RISK_RULES
+from trading.watches import WATCHES
 
 TEXT = {language: page.read_text(encoding="utf-8") for language, page in PAGES.items()}
 BOTH = pytest.mark.parametrize("language", PAGES)
@@ -157,10 +158,13 @@ def test_every_alert_of_trouble_leads_to_a_section() -> None:
         source = file.read_text(encoding="utf-8")
         words |= set(re.findall(r'f"\{name\}:(\w+)"', source))
         words |= {f"key-{about}" for about in re.findall(r'_tell\(here, "(?:critical|warning)", "(\w+)"', source)}
-    assert {"halt", "key", "rung", "key-secret", "key-rotation"} <= words
+    assert 'f"{look.exchange}:{finding.watch}"' in (ROOT / "tasks" / "monitoring.py").read_text(encoding="utf-8")
+    words |= set(WATCHES)
+    assert {"halt", "key", "rung", "key-secret", "key-rotation", "open_orders"} <= words
     assert {word for word in words if section_of_alert(f"bitbank:{word}") is None} == set()
     assert set(ALERTS.values()) <= set(anchors(TEXT["en"]))
     assert section_of_alert("upkeep:restore-drill:chain") == "upkeep"
+    assert section_of_alert("metrics:prometheus") == "metrics"
     assert section_of_alert("stop") == "emergency" and section_of_alert("nothing:known") is None
 
 
