@@ -98,7 +98,24 @@ def test_every_link_of_the_guide_leads_somewhere(language: str) -> None:
             assert f'<a id="{anchor}"></a>' in text or anchor in slugs, target
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))])
+def test_every_table_has_a_head(page: Path) -> None:
+    outside = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for rows in re.findall(r"(?:^ *\|.*\n)+", outside, re.M):
+        assert re.match(r"[^\n]*\n *\|[-:| ]+\|\n", rows), rows  # without it the rows are shown as text
+
+
 # -- every error names a section
+
+
+@BOTH
+def test_every_message_that_the_table_of_errors_quotes_is_the_programs(language: str) -> None:
+    section = TEXT[language].partition('<a id="errors"></a>')[2].partition("<!-- codes -->")[0]
+    source = "".join(file.read_text(encoding="utf-8") for file in _sources())
+    quoted = re.findall(r'"([^"]+)"', "".join(re.findall(r"^\|.*$", section, re.M)))
+    assert len(quoted) > 15
+    parts = [part.strip() for words in quoted for part in words.split("...")]
+    assert [part for part in parts if part not in source] == []
 
 
 @BOTH
