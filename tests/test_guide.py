@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import socket
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ import exchanges.bitflyer_errors
 import exchanges.bybit_errors
 import exchanges.okcoinjp_errors
 from cli.main import app
-from cli.prefect_server import free_port
+from cli.prefect_server import free_port, refuse_used_port
 from cli.settings import take_common_options
 from config.errors import ConfigurationError
 from config.guide import (
@@ -191,6 +192,12 @@ def test_an_error_without_a_section_of_its_own_has_that_of_its_kind() -> None:
     assert section_of(ConfigurationError("no key", section="keys")) == "keys"
     assert section_of(SecretMissing("ALERTS_SLACK is not set")) == "secret"
     assert section_of(KeyError("a defect")) is None and see(None) == ""
+
+
+def test_a_port_in_use_leads_to_the_section_about_prefect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="is in use") as told:
+        refuse_used_port(taken.getsockname()[1])
+    assert section_of(told.value) == "prefect-away"
 
 
 def test_a_japanese_reader_is_sent_to_the_japanese_guide() -> None:
