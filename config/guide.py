@@ -146,8 +146,8 @@ def section_of_refusal(refused: str) -> str | None:
 
 
 def section_of_alert(key: str) -> str | None:
-    """The anchor for an alert, by its key, e.g. `bitbank:halt`."""
-    return next((ALERTS[word] for word in key.split(":") if word in ALERTS), None)
+    """The anchor for an alert, by its key, e.g. `bitbank:halt` or `metrics-prometheus`."""
+    return next((ALERTS[word] for word in (*key.split(":"), key.partition("-")[0]) if word in ALERTS), None)
 
 
 def address_of(section: str, environ: Mapping[str, str] | None = None) -> str:

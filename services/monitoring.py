@@ -114,7 +114,7 @@ class SinkThread:
                 log.warning("metrics to %s fail: %s: %s", self.name, type(error).__name__, error)
             if self._failures == FAILURES_BEFORE_ALERT:
                 self._alert(
-                    f"metrics:{self.name}", f"metrics do not reach {self.name} since {self._failures} tries: {error}"
+                    f"metrics-{self.name}", f"metrics do not reach {self.name} since {self._failures} tries: {error}"
                 )
             return
         self.dropped.update(lost)

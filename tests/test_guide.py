@@ -182,7 +182,7 @@ def test_every_alert_of_trouble_leads_to_a_section() -> None:
     assert {word for word in words if section_of_alert(f"bitbank:{word}") is None} == set()
     assert set(ALERTS.values()) <= set(anchors(TEXT["en"]))
     assert section_of_alert("upkeep:restore-drill:chain") == "upkeep"
-    assert section_of_alert("metrics:prometheus") == "metrics"
+    assert section_of_alert("metrics-prometheus") == "metrics"
     assert section_of_alert("stop") == "emergency" and section_of_alert("nothing:known") is None
 
 

@@ -130,7 +130,7 @@ def test_a_dead_sink_is_told_once_and_again_when_it_takes_points(
     sink = Kept(fails=FAILURES_BEFORE_ALERT + 3)
     one, wall = pipeline(sink, alert=lambda key, text: told.append(f"{key}: {text}"))
     passes(one, wall, 30 * (FAILURES_BEFORE_ALERT + 4))
-    assert len(told) == 1 and told[0].startswith("metrics:kept: ") and "the sink is dead" in told[0]
+    assert len(told) == 1 and told[0].startswith("metrics-kept: ") and "the sink is dead" in told[0]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "again after 8 failures" in caplog.text
     assert value(sink.sent[-1], "metrics_dropped", sink="kept", reason="failed") == 8
