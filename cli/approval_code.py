@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from config.errors import ConfigurationError
+from config.guide import APPROVAL
 from trading.approval import LEAST_SECRET, approval_code
 
 
@@ -22,9 +23,11 @@ def print_approval_code(
     """
     digest = digest.strip().strip("`").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ConfigurationError("approval-code: the digest is the 64 hex characters that stand beside the evidence")
+        raise ConfigurationError(
+            "approval-code: the digest is the 64 hex characters that stand beside the evidence", section=APPROVAL
+        )
     asked = sys.stdin.isatty()
     secret = getpass.getpass("approval secret: ") if asked else sys.stdin.readline().rstrip("\r\n")
     if len(secret) < LEAST_SECRET:
-        raise ConfigurationError(f"approval-code: the secret has at least {LEAST_SECRET} characters")
+        raise ConfigurationError(f"approval-code: the secret has at least {LEAST_SECRET} characters", section=APPROVAL)
     sys.stdout.write(f"{approval_code(secret, digest)}\n")

@@ -252,7 +252,7 @@ def orders(exchange: Exchanges = None, limit: Limit = 20, as_json: Json = False)
 
 @app.command()
 def fills(exchange: Exchanges = None, limit: Limit = 20, as_json: Json = False) -> None:
-    """Our fills, newest first."""
+    """Our fills at the venues, newest first; what was filled on paper is among `orders`."""
     from cli.views import show_fills
 
     show_fills(_exchanges(exchange), limit=limit, as_json=as_json)

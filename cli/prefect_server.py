@@ -295,7 +295,9 @@ def refuse_used_port(port: int, address: str = _LOOPBACK) -> None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ConfigurationError(f"prefect.listen_on: {address}: {error.strerror}") from None
-            raise ConfigurationError(f"port {port} is in use ({error.strerror}): choose another with --port") from None
+            raise ConfigurationError(
+                f"port {port} is in use ({error.strerror}): choose another with --port", section=API_AWAY
+            ) from None
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

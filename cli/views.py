@@ -19,6 +19,7 @@ from trading.stages import PAPER
 
 # What is said of an exchange that needs a person, and where the guide says what to do.
 _SECTIONS = {"STOPPED": "kill-switch", "AN ORDER IS NOT PROVED": "unproved-order", "TROUBLE TODAY": "incident"}
+_NO_FILLS = "none at a venue yet; what was filled on paper is among `orders`"
 _SILENT_CYCLES = 3  # a trader without a cycle for so long is not there, or not well
 
 
@@ -184,7 +185,7 @@ def _order(order: Order) -> dict[str, object]:
 
 
 def show_fills(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) -> None:
-    """Print our fills, newest first."""
+    """Print our fills at the venues, newest first: what must agree with the venues' own pages."""
     with _ledger() as (settings, ledger):
         found = [
             (name, fill) for name in exchanges for fill in ledger.newest_fills(settings.account(name), limit=limit)
@@ -195,7 +196,7 @@ def show_fills(exchanges: Sequence[ExchangeName], *, limit: int, as_json: bool) 
         print_json(rows)
         return
     columns = ("at", "exchange", "symbol", "side", "quantity", "price", "fee", "fee_currency", "id")
-    print_table("fills", columns, [[row[column] for column in columns] for row in rows], "none yet")
+    print_table("fills", columns, [[row[column] for column in columns] for row in rows], _NO_FILLS)
 
 
 def _fill(exchange: ExchangeName, fill: Fill) -> dict[str, object]:

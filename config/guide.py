@@ -84,7 +84,8 @@ DIFFERENCES = {
     "several_candidates": "unproved-order",
 }
 
-# What alerts are about: one of the words of their key (trading/notices.py, tasks/keys.py, tasks/maintenance.py).
+# What alerts are about: one of the words of their key (trading/notices.py, trading/watches.py, tasks/keys.py,
+# tasks/maintenance.py, services/monitoring.py).
 ALERTS = {
     "halt": "kill-switch",
     "venue_halt": "maintenance",
@@ -114,6 +115,12 @@ ALERTS = {
     "rung": "certificate",
     "stop": "emergency",
     "upkeep": "upkeep",
+    "api_connectivity": "no-answer",
+    "balance_changes": "books",
+    "open_orders": "unproved-order",
+    "response_latency": "metrics",
+    "error_rate": "errors",
+    "metrics": "metrics",
 }
 
 # What stands in no exception.
@@ -139,8 +146,8 @@ def section_of_refusal(refused: str) -> str | None:
 
 
 def section_of_alert(key: str) -> str | None:
-    """The anchor for an alert, by its key, e.g. `bitbank:halt`."""
-    return next((ALERTS[word] for word in key.split(":") if word in ALERTS), None)
+    """The anchor for an alert, by its key, e.g. `bitbank:halt` or `metrics-prometheus`."""
+    return next((ALERTS[word] for word in (*key.split(":"), key.partition("-")[0]) if word in ALERTS), None)
 
 
 def address_of(section: str, environ: Mapping[str, str] | None = None) -> str:

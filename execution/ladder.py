@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from config.errors import ConfigurationError
+from config.guide import CERTIFICATE
 from config.settings import Endpoint, ExchangeName, RungSettings, Settings
 from services.ledger import Ledger, RungRecord
 from trading.approval import Answer, Proposal, refused_answer, still_counts
@@ -348,7 +349,7 @@ def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) ->
     """
     record = place.record()
     if record is None:
-        raise ConfigurationError(f"demote: {place.exchange} has no rung")
+        raise ConfigurationError(f"demote: {place.exchange} has no rung", section=CERTIFICATE)
     ladder = place.ladder
     at = ladder.index(record.rung) if record.rung in ladder else 0
     target = to or ladder[max(0, at - 1)]

@@ -38,7 +38,8 @@ def account_holder(home: Path, account: str) -> tuple[int, float] | None:
 
     path = home / "locks" / f"{account.replace(':', '_').replace('/', '_')}.lock"
     try:
-        host, _, pid = path.read_text(encoding="utf-8", errors="replace").strip().rpartition(":")
+        newest = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]  # below: who held it before
+        host, _, pid = newest.partition(" ")[0].rpartition(":")  # HOST:PID (four random digits)
         written_at = path.stat().st_mtime
         began = psutil.Process(int(pid)).create_time()
     except (OSError, ValueError, psutil.Error):

@@ -91,7 +91,7 @@ def _nobody_trades(home: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = path.read_text().strip() or "another process"
+                holder = path.read_text().partition("\n")[0] or "another process"  # below: who held it before
                 raise RestoreRefused(f"{path.stem} is traded by {holder}; stop that process first") from None
         yield
 

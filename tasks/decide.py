@@ -58,7 +58,7 @@ async def decide(exchange: ExchangeName, cycle_id: str, books: Reconciliation, m
     session = trading_session(exchange)
     rung = session.ledger.rung(session.account, session.symbol)
     if rung is None or rung.rung in CHECKS:
-        return Decision(None, None, "not on the ladder yet: run `crypto-bot check --orders` first")
+        return Decision(None, None, f"not on the ladder yet: run `crypto-bot check {exchange} --orders` first")
     if books.discrepancies or books.orphans:
         seen = "; ".join(str(each) for each in books.discrepancies) or f"{len(books.orphans)} orphans"
         return Decision(None, Refused("books", "0 differences", seen), "the books do not add up")

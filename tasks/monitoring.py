@@ -187,7 +187,7 @@ async def tell_findings(looks: Sequence[Look], machine: Machine) -> str:
     for look in looks:
         for finding in look.findings:
             said = f"{look.exchange}: {finding.watch}: {finding.detail}"
-            monitoring.alert(f"watch-{look.exchange}-{finding.watch}", said, over=not finding.found)
+            monitoring.alert(f"{look.exchange}:{finding.watch}", said, over=not finding.found)
     await acreate_markdown_artifact(
         key=PROCESS, markdown=page(looks, machine), description="the five watches, the standing and the processes"
     )

@@ -4,6 +4,7 @@ Every offence names file and line. The rules themselves are tried on bad snippet
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -161,6 +162,14 @@ def test_a_room_imports_only_what_its_arrows_allow(room: str) -> None:
         for offence in offences(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
     ]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_the_page_about_the_rooms_has_the_same_arrows() -> None:
+    page = (ROOT / "docs" / "adr" / "0001-rooms-and-arrows.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.M)
+    assert {room: set(re.findall(r"`([\w.]+)`", told)) for room, told in rows} == {
+        room: set(arrows) for room, arrows in ARROWS.items()
+    }
 
 
 def test_every_folder_of_code_is_a_room_that_the_arrows_know() -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import socket
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ import exchanges.bitflyer_errors
 import exchanges.bybit_errors
 import exchanges.okcoinjp_errors
 from cli.main import app
-from cli.prefect_server import free_port
+from cli.prefect_server import free_port, refuse_used_port
 from cli.settings import take_common_options
 from config.errors import ConfigurationError
 from config.guide import (
@@ -38,6 +39,7 @@ from tests.guide import OTHER, PAGES, REAL, Walk, blocks, not_shown, reader_envi
 from tests.trading.test_notices import CALM
 from trading.notices import notices_of_cycle
 from trading.risk import RULES as RISK_RULES
+from trading.watches import WATCHES
 
 TEXT = {language: page.read_text(encoding="utf-8") for language, page in PAGES.items()}
 BOTH = pytest.mark.parametrize("language", PAGES)
@@ -97,7 +99,24 @@ def test_every_link_of_the_guide_leads_somewhere(language: str) -> None:
             assert f'<a id="{anchor}"></a>' in text or anchor in slugs, target
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))])
+def test_every_table_has_a_head(page: Path) -> None:
+    outside = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for rows in re.findall(r"(?:^ *\|.*\n)+", outside, re.M):
+        assert re.match(r"[^\n]*\n *\|[-:| ]+\|\n", rows), rows  # without it the rows are shown as text
+
+
 # -- every error names a section
+
+
+@BOTH
+def test_every_message_that_the_table_of_errors_quotes_is_the_programs(language: str) -> None:
+    section = TEXT[language].partition('<a id="errors"></a>')[2].partition("<!-- codes -->")[0]
+    source = "".join(file.read_text(encoding="utf-8") for file in _sources())
+    quoted = re.findall(r'"([^"]+)"', "".join(re.findall(r"^\|.*$", section, re.M)))
+    assert len(quoted) > 15
+    parts = [part.strip() for words in quoted for part in words.split("...")]
+    assert [part for part in parts if part not in source] == []
 
 
 @BOTH
@@ -128,6 +147,20 @@ def test_every_risk_rule_has_a_section() -> None:
     assert {rule.__name__ for rule in RISK_RULES} | {"books"} == set(RULES)
 
 
+@BOTH
+def test_every_check_that_can_fail_stands_in_the_table_of_checks(language: str) -> None:
+    told = {"key: may trade", "key: bound to addresses", "key: expires", "key: our address", "read-only client"}
+    checks = set[str]()
+    for name in ("account_checks", "market_checks", "key_report", "minimal_order"):
+        source = (ROOT / "tasks" / f"{name}.py").read_text(encoding="utf-8")
+        checks |= set(re.findall(r'(?:Check)?\(\s*"([a-z][a-z :-]+)", \w', source))
+        checks |= set(re.findall(r'Check\(\s*"([a-z][a-z :-]+)",', source))
+    assert {"clock", "key: may withdraw", "seen open"} <= checks
+    section = TEXT[language].partition('<a id="checks"></a>')[2].partition('<a id="approval"></a>')[0]
+    listed = {name for row in re.findall(r"^\| ([^|]+) \|", section, re.M) for name in row.split(", ")}
+    assert checks - told - listed == set()
+
+
 def test_what_a_cycle_refuses_leads_to_the_section_about_it() -> None:
     assert section_of_refusal("clock_skew: limit 2 s, observed +3 s") == "clock"
     assert section_of_refusal("books: limit 0 differences, observed balance JPY: expected 1, found 2") == "books"
@@ -143,10 +176,13 @@ def test_every_alert_of_trouble_leads_to_a_section() -> None:
         source = file.read_text(encoding="utf-8")
         words |= set(re.findall(r'f"\{name\}:(\w+)"', source))
         words |= {f"key-{about}" for about in re.findall(r'_tell\(here, "(?:critical|warning)", "(\w+)"', source)}
-    assert {"halt", "key", "rung", "key-secret", "key-rotation"} <= words
+    assert 'f"{look.exchange}:{finding.watch}"' in (ROOT / "tasks" / "monitoring.py").read_text(encoding="utf-8")
+    words |= set(WATCHES)
+    assert {"halt", "key", "rung", "key-secret", "key-rotation", "open_orders"} <= words
     assert {word for word in words if section_of_alert(f"bitbank:{word}") is None} == set()
     assert set(ALERTS.values()) <= set(anchors(TEXT["en"]))
     assert section_of_alert("upkeep:restore-drill:chain") == "upkeep"
+    assert section_of_alert("metrics-prometheus") == "metrics"
     assert section_of_alert("stop") == "emergency" and section_of_alert("nothing:known") is None
 
 
@@ -156,6 +192,12 @@ def test_an_error_without_a_section_of_its_own_has_that_of_its_kind() -> None:
     assert section_of(ConfigurationError("no key", section="keys")) == "keys"
     assert section_of(SecretMissing("ALERTS_SLACK is not set")) == "secret"
     assert section_of(KeyError("a defect")) is None and see(None) == ""
+
+
+def test_a_port_in_use_leads_to_the_section_about_prefect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="is in use") as told:
+        refuse_used_port(taken.getsockname()[1])
+    assert section_of(told.value) == "prefect-away"
 
 
 def test_a_japanese_reader_is_sent_to_the_japanese_guide() -> None:

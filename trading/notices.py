@@ -15,7 +15,7 @@ from trading.orders import State
 INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
 _KEY_TROUBLE = frozenset({"AuthenticationError", "PermissionDenied"})
-_KEY_CHECKS = frozenset({"key rights", "read-only client"})
+_KEY_CHECKS = frozenset({"key rights", "read-only client", "key: may read", "key: may withdraw"})
 _UNPROVED = ("unproved_order", "several_candidates")
 _ORPHAN = "orphan "
 # Refusals that stand still until somebody does something; the others are the strategy meeting a limit.

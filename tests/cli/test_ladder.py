@@ -13,7 +13,7 @@ from config.settings import EXCHANGES
 from execution.ladder import Place, issue
 from services.ledger import Ledger
 from tasks.fingerprint import running_fingerprint
-from tests.cli.command import Command
+from tests.cli.command import Command, one_line
 from trading.approval import approval_code
 from trading.certificates import PARTS
 
@@ -107,3 +107,9 @@ def test_the_code_of_a_proposal_comes_from_its_digest_and_a_secret_that_is_not_s
     assert short.returncode == 2 and "at least 16 characters" in short.stderr and short.stdout == ""
     wrong = command.run("approval-code", "bybit", stdin=f"{SECRET}\n")
     assert wrong.returncode == 2 and "64 hex characters" in wrong.stderr
+    assert all("#approval)" in each.stderr for each in (short, wrong))
+
+
+def test_what_has_no_rung_cannot_go_down_and_the_guide_says_how_it_gets_one(command: Command) -> None:
+    done = command.run("demote", "bitbank", "--by", "Sato", "--reason", "a drill")
+    assert done.returncode == 2 and "bitbank has no rung (docs/operations.md#certificate)" in one_line(done.stderr)

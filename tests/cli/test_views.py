@@ -28,6 +28,7 @@ def test_an_empty_home_is_shown_as_such(command: Command) -> None:
         done = command.run(view, "--json")
         assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "")
         assert "none" in command.run(view).stdout
+    assert "on paper is among `orders`" in command.run("fills").stdout  # a trader on paper has fills, and none of these
 
 
 def test_the_status_says_what_each_account_may_do_and_why(command: Command) -> None:

@@ -1,5 +1,6 @@
 """prefect.yaml and the flows fit together, and nothing in them is ever repeated by Prefect."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,29 @@ def test_a_deployments_entrypoint_is_a_flow_that_takes_its_parameters(deployment
 
 def test_every_flow_has_its_file_and_its_deployment() -> None:
     assert sorted(each["entrypoint"] for each in DEPLOYMENTS) == sorted(f"flows.{name}.{name}" for name in FLOWS)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_form_of_a_flow_explains_each_field(name: str) -> None:
+    fields = getattr(import_module(f"flows.{name}"), name).parameters.properties
+    assert [field for field, told in fields.items() if not told.get("description")] == []
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["name"])
+def test_a_deployment_and_its_schedule_stand_in_the_pages_about_the_ui(deployment: dict[str, Any]) -> None:
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("prefect-ui.md", "maintenance.md"))
+    found = re.search(rf"^\| `?{deployment['name']}`? \| ([^|]+) \|", pages, re.M)
+    assert found is not None
+    switched = {"on" if each["active"] else "off" for each in deployment.get("schedules", [])}
+    assert (set(re.findall(r"\b(?:on|off)\b", found[1]))) == switched
+    assert switched or found[1].startswith("none")
+
+
+def test_the_page_names_every_run_that_is_made_up_for_however_late() -> None:
+    told = (ROOT / "docs" / "prefect-ui.md").read_text().partition("## After downtime")[2].partition("\n## ")[0]
+    late = {each["name"] for each in DEPLOYMENTS if not hasattr(entrypoint(each).fn, "__wrapped__")}  # not unless_stale
+    assert {"emergency-stop", "backup"} < late
+    assert {name for name in late if f"`{name}`" not in told} == set()
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -90,6 +90,18 @@ async def test_what_the_watches_find_is_on_top_and_told_and_measured(
     assert caplog.text.count("bitbank: balance_changes: balance JPY: 5 too much") == 1
 
 
+async def test_a_trader_that_runs_is_seen_and_its_venue_is_not_asked(market: Market, home: Path) -> None:
+    from flows.monitoring import monitoring
+    from tasks.session import trading
+
+    market("bitbank", clock="wall")
+    certify(home, "bitbank")
+    async with trading("bitbank"):  # holds the account as a trader does, under a trader's name
+        assert await monitoring("bitbank") == "nothing found"
+    page = (await artifacts("monitoring"))[-1].data
+    assert "| trader | runs |" in page and "last reached" in page and "was asked" not in page
+
+
 async def test_a_venue_that_does_not_answer_is_found(market: Market, home: Path) -> None:
     from flows.monitoring import monitoring
 

@@ -19,7 +19,7 @@ SLEEPER = "import time; time.sleep(60)"
 def note(home: Path, account: str, pid: int) -> Path:
     path = home / "locks" / f"{account}.lock"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"{socket.gethostname()}:{pid}")
+    path.write_text(f"{socket.gethostname()}:{pid} (69b5)\n{socket.gethostname()}:1 (3b5b)")
     return path
 
 
@@ -28,9 +28,10 @@ async def test_the_holder_of_an_account_is_found_by_its_lock(tmp_path: Path) -> 
 
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert account_holder(tmp_path, "bitbank@live") is None
-    async with hold_account(tmp_path, "bitbank@live", ledger, f"{socket.gethostname()}:{os.getpid()}"):
-        holder = account_holder(tmp_path, "bitbank@live")
-    assert holder is not None and holder[0] == os.getpid()
+    for run in ("69b5", "3b5b"):  # the second writes its name above that of the first
+        async with hold_account(tmp_path, "bitbank@live", ledger, f"{socket.gethostname()}:{os.getpid()} ({run})"):
+            holder = account_holder(tmp_path, "bitbank@live")
+        assert holder is not None and holder[0] == os.getpid()
     ledger.close()
 
 

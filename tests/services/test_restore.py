@@ -108,11 +108,11 @@ def test_a_write_ahead_log_that_is_left_of_a_lost_ledger_is_not_played_into_the_
 def test_nothing_is_restored_under_a_trader_that_lives(settings: Settings, backup: Path) -> None:
     (settings.home / "locks").mkdir(parents=True)
     lock = settings.home / "locks" / "bitbank.lock"
-    lock.write_text("host:4711")
+    lock.write_text("host:4711 (69b5)\nhost:4242 (3b5b)")  # below: who held it before
     with lock.open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         lose(settings)  # the file is gone, the process that had it open is not
-        with pytest.raises(RestoreRefused, match="bitbank is traded by host:4711"):
+        with pytest.raises(RestoreRefused, match=r"^bitbank is traded by host:4711 \(69b5\); stop that process first$"):
             put_back(settings, backup)
     assert not (settings.home / "ledger.db").exists()
 

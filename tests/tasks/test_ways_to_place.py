@@ -129,4 +129,5 @@ async def test_an_account_without_a_rung_places_nothing(room: Room) -> None:
     books = await reconcile_account.fn(NAME)
     decision = await decide.fn(NAME, "c1", books, await room.market())
     assert (await carry_out.fn(NAME, "c1", decision, books)).order is None
-    assert "not on the ladder yet" in decision.reason and not room.venue.booked
+    assert decision.reason == f"not on the ladder yet: run `crypto-bot check {NAME} --orders` first"
+    assert not room.venue.booked

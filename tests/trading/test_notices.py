@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from exchanges.base import KeyRights
+from tasks.key_report import key_checks
 from trading.checks import Check, StageReport
 from trading.cycle import CycleReport
 from trading.notices import (
@@ -129,10 +131,16 @@ def stage(*checks: Check) -> StageReport:
 
 
 def test_a_key_that_may_withdraw_is_key_trouble_and_critical() -> None:
-    report = stage(Check("key rights", False, "the key may withdraw"), Check("clock", False, "9 s off"))
+    rights = key_checks(KeyRights(True, True, True, True), NOON, 14)  # the rows of the real check
+    report = stage(Check("key rights", True, "the venue tells them"), *rights, Check("clock", False, "9 s off"))
     found = {each.key: each for each in notices_of_checks(report)}
     assert found["bybit:key"].level == "critical" and "may withdraw" in found["bybit:key"].text
-    assert found["bybit:read_only"].level == "warning" and "9 s off" in found["bybit:read_only"].text
+    assert found["bybit:read_only"].level == "warning" and found["bybit:read_only"].text.endswith("clock: 9 s off")
+
+
+def test_a_key_that_the_venue_refuses_is_key_trouble_and_critical() -> None:
+    found = {each.key: each for each in notices_of_checks(stage(Check("key rights", False, "10003: key not known")))}
+    assert found["bybit:key"].level == "critical" and "10003" in found["bybit:key"].text and not found["bybit:key"].over
 
 
 def test_checks_that_pass_end_what_was_told_of_them() -> None:
