@@ -1,6 +1,7 @@
 import base64
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.secret import Secret
 from config.settings import Settings
+from services import masking
 from services.logs import configure_logging, mask_secrets
-from services.masking import DOTS, Mask
+from services.masking import DOTS, Mask, forms_of
 
 KEY = "k+y/OF=the bank&ünlike-any-0ther"
 
@@ -332,6 +334,44 @@ def test_no_crash_shows_a_secret_in_thread_loop_finalizer_or_at_the_end(tmp_path
         assert "planted-in-a-crash-77" not in text
         assert text.count("RuntimeError: with ••••") == 5  # thread, finalizer, loop twice, cause of the last
         assert "KeyError: '••••'" in text
+
+
+@pytest.mark.parametrize("secret", ["Straße-geheim-1", "İstanbul-77", "ﬁnance-key-3", 'quote"sé-9', "パスフレーズ7"])
+def test_a_secret_of_letters_that_change_their_length_is_hidden_as_it_is_and_in_json(secret: str) -> None:
+    mask = Mask()
+    mask.learn(secret)
+    assert mask.hide(f"x {secret} y") == "x •••• y"
+    assert mask.hide(json.dumps([secret])) == '["••••"]'
+    assert mask.hide(json.dumps([secret], ensure_ascii=False)) == '["••••"]'
+
+
+def test_secrets_that_two_threads_learn_at_once_are_hidden_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = Mask()
+
+    def interrupted(secret: str) -> set[str]:
+        monkeypatch.undo()
+        mask.learn("of another thread")
+        return forms_of(secret)
+
+    monkeypatch.setattr(masking, "forms_of", interrupted)
+    mask.learn("of this thread")
+    assert mask.hide_known("of this thread, of another thread") == "••••, ••••"
+
+
+def test_a_secret_that_is_learned_while_another_thread_hides_is_hidden_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask, really = Mask(), re.compile
+
+    def interrupted(pattern: str, flags: int) -> re.Pattern[str]:
+        monkeypatch.undo()
+        mask.learn("of another thread")
+        return really(pattern, flags)
+
+    mask.learn("of this thread")
+    monkeypatch.setattr("services.masking.re.compile", interrupted)
+    assert mask.hide_known("says of this thread") == "says ••••"
+    assert mask.hide_known("of this thread, of another thread") == "••••, ••••"
 
 
 def test_masking_costs_little_of_a_long_record() -> None:
