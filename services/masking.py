@@ -108,9 +108,9 @@ class Mask:
             return
         try:
             said = record.getMessage()
-        except (TypeError, ValueError, KeyError):
+        except Exception as error:  # an argument's own code is run; whoever logs must not fail of that
             # Format and arguments do not fit. Logging would print both as they are: say them here, masked.
-            said = f"{record.msg} {record.args!r}"
+            said = _as_far_as_it_goes(record, error)
             record.msg, record.args = said, ()
         hidden = self.hide(said)
         if hidden != said:
@@ -134,6 +134,14 @@ class Mask:
         if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
             return type(value)(self._hide_within(each) for each in value)
         return value
+
+
+def _as_far_as_it_goes(record: logging.LogRecord, error: Exception) -> str:
+    try:
+        return f"{record.msg} {record.args!r}"
+    except Exception:  # what cannot be shown at all; the format is text nearly always
+        form = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        return f"{form} ({type(error).__name__})"
 
 
 def _keep_name(found: re.Match[str]) -> str:

@@ -2,6 +2,7 @@ import base64
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -71,6 +72,35 @@ def test_a_record_whose_arguments_do_not_fit_is_masked_too(log_file: Path, capsy
     logging.getLogger("anything").warning("one %s two %s", KEY)
     assert "one %s two %s ('••••',)" in log_file.read_text(encoding="utf-8")
     assert KEY not in capsys.readouterr().err
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not bound to a session")
+
+
+@pytest.mark.parametrize(("form", "argument"), [("holds %s", Unspeakable()), ("took %d s", float("inf"))])
+def test_whoever_logs_what_cannot_be_shown_goes_on(log_file: Path, form: str, argument: object) -> None:
+    logging.getLogger("anything").warning(form, argument)
+    assert form in log_file.read_text(encoding="utf-8")
+
+
+def test_a_log_whose_folder_is_taken_away_goes_on_in_a_new_one(log_file: Path) -> None:
+    shutil.rmtree(log_file.parent)
+    logging.getLogger("anything").warning("said after it")
+    assert log_file.read_text(encoding="utf-8").endswith("said after it\n")
+
+
+def test_a_log_that_could_not_be_opened_for_a_while_goes_on_afterwards(
+    log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(log_file.parent)
+    log_file.parent.write_text("something else stands in the way")
+    logging.getLogger("anything").warning("lost")
+    log_file.parent.unlink()
+    logging.getLogger("anything").warning("said when the way was free")
+    assert log_file.read_text(encoding="utf-8").endswith("said when the way was free\n")
+    assert "FileExistsError" in capsys.readouterr().err
 
 
 class Sender(logging.Handler):
@@ -334,6 +364,20 @@ def test_no_crash_shows_a_secret_in_thread_loop_finalizer_or_at_the_end(tmp_path
         assert "planted-in-a-crash-77" not in text
         assert text.count("RuntimeError: with ••••") == 5  # thread, finalizer, loop twice, cause of the last
         assert "KeyError: '••••'" in text
+
+
+def test_a_crash_is_in_the_file_though_the_terminal_is_gone(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from config.loader import load_settings\n"
+        "from services.logs import configure_logging\n"
+        "configure_logging(load_settings((), ['home=' + sys.argv[1]], {}))\n"
+        "raise RuntimeError('nobody caught this')\n"
+    )
+    with Path("/dev/full").open("w") as gone:
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], stderr=gone, timeout=30, check=False)
+    file = (tmp_path / "logs" / "crypto-bot.log").read_text(encoding="utf-8")
+    assert "RuntimeError: nobody caught this" in file
 
 
 @pytest.mark.parametrize("secret", ["Straße-geheim-1", "İstanbul-77", "ﬁnance-key-3", 'quote"sé-9', "パスフレーズ7"])
