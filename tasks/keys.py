@@ -17,12 +17,13 @@ from exchanges.base import ExchangeReader, KeyRights
 from exchanges.errors import Busy, NoAnswer, Refused
 from execution.ladder import carry_over
 from execution.latch import kill_switch, set_latch
-from services.alerts import Level, tell
+from services.alerts import tell_all
 from services.secrets import SecretUnavailable, describe, read_credentials
 from tasks.fingerprint import key_id
 from tasks.key_report import WITHDRAWS, expiry_warning, restriction_warning
 from tasks.ladder import place_of
 from tasks.session import TradingSession
+from trading.notices import INFO, Notice
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,11 @@ async def take_up_rotated_key(here: TradingSession, *, fresh: bool = False) -> b
         return False
     if here.key_trouble:
         here.key_trouble = ""
-        _tell(here, "info", "secret", "the key's secret is read again", over=True)
+        log.info("%s: the key's secret is read again", here.name)
+        _over(here, "secret")
     if found == here.credentials:
         here.settings = chosen
+        _over(here, "rotation")
         return False
     try:
         return await _change_over(here, chosen, found)
@@ -95,11 +98,18 @@ async def _change_over(here: TradingSession, chosen: Settings, found: Credential
     await here.take_up(client, new_id, rights)
     here.settings, here.credentials = chosen, found
     carried = bool(proof) and carry_over(place_of(here), proof, here.clock.now())
+    _over(here, "rotation")
     if carried:
-        _tell(here, "info", "rotation", f"key {old_id} was rotated to {new_id}; the rung stays: {proof}")
+        _tell(here, "info", "rotation", f"key {old_id} was rotated to {new_id}; the rung stays: {proof}", once=True)
     else:
         why = "more has changed than the key" if proof else "it is not shown that both keys open the same account"
-        _tell(here, "warning", "rotation", f"key {old_id} was rotated to {new_id}; the ladder begins anew: {why}")
+        _tell(
+            here,
+            "warning",
+            "rotation",
+            f"key {old_id} was rotated to {new_id}; the ladder begins anew: {why}",
+            once=True,
+        )
     return True
 
 
@@ -155,11 +165,15 @@ async def _look_at_rights(here: TradingSession) -> None:
     ):
         if warning:
             _tell(here, "warning", about, warning)
+        else:
+            _over(here, about)
     if _is_renewable(here):
         rows = await asyncio.to_thread(describe, here.settings, here.name, here.wall_watch.wall.now())
         for row in rows:
             if row.rotation_due:
                 _tell(here, "warning", "age", f"rotation is due: {row}")
+        if not any(row.rotation_due or row.problem for row in rows):
+            _over(here, "age")
 
 
 def _is_renewable(here: TradingSession) -> bool:
@@ -186,6 +200,11 @@ def _settings_now(here: TradingSession) -> Settings:
     return here.settings.model_copy(update={"secrets": secrets})
 
 
-def _tell(here: TradingSession, level: str, about: str, text: str, *, over: bool = False) -> None:
+def _tell(here: TradingSession, level: str, about: str, text: str, *, once: bool = False) -> None:
     log.log({"info": logging.INFO, "warning": logging.WARNING}.get(level, logging.CRITICAL), "%s: %s", here.name, text)
-    tell(Level(level), f"{here.account}:key-{about}", f"{here.name}: {text}", settings=here.settings, over=over)
+    tell_all((Notice(level, f"{here.account}:key-{about}", f"{here.name}: {text}", once=once),), here.settings)
+
+
+def _over(here: TradingSession, about: str) -> None:
+    """What may have been told is so no more."""
+    tell_all((Notice(INFO, f"{here.account}:key-{about}", "", over=True),), here.settings)
