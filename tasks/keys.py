@@ -6,7 +6,6 @@ Everything here only reads at the venue. Nothing is placed, and nothing that was
 
 import asyncio
 import logging
-from datetime import timedelta
 
 from config.credentials import Credentials
 from config.errors import ConfigurationError
@@ -184,7 +183,9 @@ def _is_renewable(here: TradingSession) -> bool:
 def _is_due(here: TradingSession) -> bool:
     if not _is_renewable(here) or here.secret_read_at is None:
         return _is_renewable(here)
-    return here.wall_watch.wall.now() - here.secret_read_at >= timedelta(seconds=here.settings.secrets.cache_ttl)
+    # A reading that lies ahead was dated by a clock that has been set back since.
+    age = here.wall_watch.wall.now() - here.secret_read_at
+    return not 0 <= age.total_seconds() < here.settings.secrets.cache_ttl
 
 
 def _settings_now(here: TradingSession) -> Settings:

@@ -350,6 +350,14 @@ async def test_a_key_whose_secret_may_not_be_read_is_not_traded_with_until_it_ma
         assert await look_after_key(here) and not here.key_trouble
 
 
+async def test_a_key_is_looked_after_though_the_clock_was_set_back_since_the_last_look(store: Store) -> None:
+    async with trading(store.name) as here:
+        assert await look_after_key(here)
+        here.secret_read_at = here.wall_watch.wall.now() + timedelta(hours=9)
+        store.server.disable(store.secret, 1)
+        assert not await look_after_key(here)
+
+
 async def test_an_old_version_is_warned_of_while_the_trader_runs(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
