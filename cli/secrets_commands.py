@@ -69,8 +69,10 @@ def _below(value: Any) -> Iterator[str]:
 
 
 def _is_needed(settings: Settings, row: SecretReport, names: Sequence[str]) -> bool:
-    """A person approves rungs at real exchanges alone, so that a simulation needs no approval secret."""
-    if row.purpose != APPROVAL_SECRET or row.purpose in names:
+    """A person approves rungs, and has books to lose, at real exchanges alone: a simulation needs neither the approval
+    secret nor the key of the backups.
+    """
+    if row.purpose not in (APPROVAL_SECRET, settings.maintenance.backup_secret) or row.purpose in names:
         return True
     return any(block.endpoint is not Endpoint.SIMULATED for block in settings.exchanges.values())
 

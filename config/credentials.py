@@ -56,7 +56,20 @@ def credentials_from_environment(exchange: str, endpoint: Endpoint, environ: Map
             f"{exchange} ({endpoint}) needs credentials: set {', '.join(missing)} in the environment",
             section="keys",
         )
+    for name, value in zip(names, values, strict=True):
+        if not is_one_line(value):
+            raise ConfigurationError(f"{name} {NOT_ONE_LINE}: set it anew, typed or copied alone", section="keys")
     return credentials_of(values)
+
+
+# What a file with two lines leaves, or a web page from which more was copied than is seen. No header can carry it, and
+# where one can, the venue says no more than that the key is wrong.
+NOT_ONE_LINE = "holds a line break or another character that cannot be seen"
+
+
+def is_one_line(value: str) -> bool:
+    """Whether a key, secret or passphrase holds nothing but what can be seen."""
+    return value.isprintable()
 
 
 def credentials_of(values: Iterable[str]) -> Credentials:

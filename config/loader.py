@@ -38,7 +38,7 @@ _PLAIN_WORDS = {
     "int_from_float": "must be a whole number",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
-    "string_pattern_mismatch": "must be a symbol such as BTC/JPY",
+    "string_pattern_mismatch": "has not the right form",
     "model_type": "must be a section with keys below it",
     "dict_type": "must be a section with keys below it",
     "tuple_type": "must be a list such as [a, b]",
@@ -166,7 +166,9 @@ def _sentence(tree: Tree, error: ErrorDetails) -> str:
     wanted = f"; write {described}" if described else ""
     if error["type"] == "missing":
         return f"{place}: {key} is missing{wanted}"
-    said = _PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    is_symbol = error["type"] == "string_pattern_mismatch" and path[-1] == "symbol"
+    plain_words = "must be a symbol such as BTC/JPY" if is_symbol else _PLAIN_WORDS.get(error["type"])
+    said = plain_words or error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     was = "" if isinstance(error["input"], dict) or ", was" in said else f", was {_as_written(error['input'])}"
     return f"{place}: {key}: {said}{was}{wanted}".replace("\n", " ")
 
@@ -182,7 +184,8 @@ def _remedy_for_unknown(path: KeyPath) -> str:
         return "secrets never stand here: remove it and set them in the environment, e.g. BITBANK_API_SECRET"
     model = _model_at(path[:-1])
     siblings = list(model.model_fields) if model is not None else []
-    near = get_close_matches(path[-1], siblings, 1, 0.6)
+    longer = [each for each in siblings if each.startswith(f"{path[-1]}_")]  # `url` for `url_secret`
+    near = longer or get_close_matches(path[-1], siblings, 1, 0.6)
     if near:
         return f"did you mean {'.'.join((*path[:-1], near[0]))}?"
     elsewhere = [each for each in _every_key(Settings) if each[-1] == path[-1]]
@@ -201,8 +204,8 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
     for key in path:
         below = _section(model, key)
         if below is None:
-            # `exchanges.bitbank`: the name of an exchange stands between
-            if key in EXCHANGES:
+            # `exchanges.bitbank`, `alerts.channels.0`: the name of an exchange, or a place in a list, stands between
+            if key in EXCHANGES or key.isdigit():
                 continue
             return None
         model = below

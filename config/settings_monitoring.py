@@ -19,7 +19,7 @@ class WatchSettings(Strict):
     """From which value on each of the five watches speaks. A bound is still in order."""
 
     unreachable_minutes: float = Field(
-        5.0, gt=0, description="minutes without a cycle that reached the venue while a trader runs"
+        5.0, gt=0, description="minutes without a cycle that reached the venue while a trader runs; two cycles at least"
     )
     open_order_minutes: float = Field(5.0, gt=0, description="minutes that an order may be open")
     latency_p95_ms: float = Field(2000.0, gt=0, description="milliseconds that 95 % of the requests stay below")

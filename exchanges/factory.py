@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from config.credentials import Credentials, credentials_from_environment
 from config.loader import ConfigurationError, canonical_exchange, load_settings
-from config.settings import Endpoint, ExchangeSettings, Settings
-from exchanges.budget import Need, RequestBudget, Window, key_fingerprint, requests_needed
+from config.settings import Endpoint, ExchangeName, ExchangeSettings, Settings
+from exchanges.budget import Need, RequestBudget, Window, requests_needed
 from services.clock import Clock, WallClock
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _exchange_settings(name: str, settings: Settings) -> ExchangeSettings:
 
 
 def _wiring(
-    name: str,
+    name: ExchangeName,
     settings: Settings | None,
     credentials: Credentials | None,
     clock: Clock | None,
@@ -99,7 +99,7 @@ def _wiring(
     per_minute = Window(f"{name} a minute", exchange.requests_per_minute, 60.0)
     return Wiring(
         clock=clock,
-        budget=_budget(name, settings, per_minute, credentials, clock),
+        budget=_budget(name, settings, per_minute, clock),
         per_minute=per_minute,
         credentials=credentials,
         base_url=base_url,
@@ -132,8 +132,12 @@ def _base_url(name: str, exchange: ExchangeSettings) -> str | None:
     return exchange.base_url
 
 
-def _budget(name: str, settings: Settings, per_minute: Window, credentials: Credentials, clock: Clock) -> RequestBudget:
-    """The budget file of the venue's host, under home: accounts share it and count apart in it."""
+def _budget(name: ExchangeName, settings: Settings, per_minute: Window, clock: Clock) -> RequestBudget:
+    """The budget file of the venue's host, under home: accounts share it and count apart in it.
+
+    A home has one account at a venue. Whatever key opens it, the venue counts the account: a rotated key begins with
+    what was sent under the one before it, and keeps the quiet that the venue has asked for.
+    """
     client = reader_class(name).client_class
     windows = [per_minute, *client.windows]
     for route in client.routes.values():
@@ -145,7 +149,7 @@ def _budget(name: str, settings: Settings, per_minute: Window, credentials: Cred
         settings.home / "budget" / f"{name}-{fingerprint}.requests",
         windows,
         clock,
-        account=key_fingerprint(credentials.api_key.reveal()),
+        account=settings.account(name),
         margin=settings.execution.rate_limit_margin,
         cancel_reserve=settings.execution.cancel_reserve,
     )

@@ -70,7 +70,9 @@ class AlertMemory:
         known["times"] += 1
         said_before = bool(known["sent"])
         graver = self._levels.index(level) > self._levels.index(known["level"])
-        told = graver or not said_before or now - datetime.fromisoformat(known["sent"]) >= self._repeat
+        # A time that is yet to come was written by a clock that has been set back since: it holds nothing back.
+        waits = said_before and timedelta(0) <= now - datetime.fromisoformat(known["sent"]) < self._repeat
+        told = graver or not waits
         gravest = max(level, known["level"], key=self._levels.index)
         sent = now.isoformat() if told else known["sent"]
         state["open"][key] = {**known, "level": gravest, "text": text, "last": now.isoformat(), "sent": sent}
@@ -80,6 +82,13 @@ class AlertMemory:
         if said_before:
             text = f"{text}\nstill so: {known['times']} times since {_clock_time(known['since'])}"
         return replace(notice, text=text)
+
+    def take_back(self, key: str) -> None:
+        """No channel took what was to be told under this key: nobody was told, and the next time somebody must be."""
+        with self._shared() as state:
+            if key in state["open"]:
+                self._changed = True
+                state["open"][key]["sent"] = ""
 
     def count_failure(self, channel: str) -> None:
         """One message that a channel did not take."""

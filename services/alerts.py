@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
 from config.errors import ConfigurationError
 from config.guide import section_of_alert, see
@@ -117,27 +118,34 @@ class AlertDesk:
         for notice in ready:
             where = "" if notice.over or notice.level == Level.INFO else see(section_of_alert(notice.key))
             body = f"{notice.text}\n{now.astimezone(JAPAN):%Y-%m-%d %H:%M:%S} JST, {socket.gethostname()}{where}"
-            for channel in self._channels:
-                if _LEVELS.index(notice.level) >= _LEVELS.index(channel.settings.level):
-                    self._hand_to(channel, notice, body)
+            self._hand_out(notice, body)
 
     def _without_what_must_not_leave(self, text: str) -> str:
         return mask_secrets(text if self._show_amounts else without_amounts(text))
 
-    def _hand_to(self, channel: Channel, ready: Notice, body: str) -> None:
-        def done(problem: str) -> None:
+    def _hand_out(self, ready: Notice, body: str) -> None:
+        level = _LEVELS.index(ready.level)
+        channels = [each for each in self._channels if level >= _LEVELS.index(each.settings.level)]
+        problems: list[str] = []
+
+        def done(name: str, problem: str) -> None:
             try:
-                name = channel.settings.name
+                with self._changed:
+                    problems.append(problem)
+                    nobody_took_it = len(problems) == len(channels) and all(problems)
                 if problem:
                     log.error("alerts: channel %s did not take %s: %s", name, ready.key, problem)
                     self.memory.count_failure(name)
                 else:
                     log.info("alerts: channel %s took %s", name, ready.key)
+                if nobody_took_it:
+                    self.memory.take_back(ready.key)
             finally:
                 self._count(-1)
 
-        self._count(+1)
-        channel.offer(ready.level, title_of(ready.level), body, done)
+        for channel in channels:
+            self._count(+1)
+            channel.offer(ready.level, title_of(ready.level), body, partial(done, channel.settings.name))
 
 
 def _keys(notices: Sequence[Notice]) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -67,13 +67,15 @@ class SharedRotatingFile(RotatingFileHandler):
 
     def _follow(self) -> None:
         """Reopen when the path no longer leads to the file that is open."""
-        if self.stream is None:
-            self.stream = self._open()
-            return
-        path, ours = Path(self.baseFilename), _identity(self.stream.fileno())
-        if not path.exists() or _identity(path) != ours:
+        path = Path(self.baseFilename)
+        if self.stream is not None:
+            if path.exists() and _identity(path) == _identity(self.stream.fileno()):
+                return
             self.stream.close()
-            self.stream = self._open()
+            # Where it cannot be opened now (no descriptor, no room), the next record tries again.
+            self.stream = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.stream = self._open()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -175,7 +177,9 @@ def _tell_crash(
         return
     told = mask_secrets(f"{where}\n".lstrip() + "".join(traceback.format_exception(kind, error, trace)).rstrip())
     if sys.stderr is not None:
-        sys.stderr.write(f"{told}\n")
+        # The terminal may be gone; the file must be told all the same.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{told}\n")
     if not issubclass(kind, KeyboardInterrupt):
         crash = logging.LogRecord(__name__, logging.CRITICAL, __file__, 0, "crashed: %s", (told,), None)
         for handler in _ours:

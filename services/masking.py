@@ -5,6 +5,7 @@ import html
 import json
 import logging
 import re
+import threading
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -61,8 +62,10 @@ class Mask:
     """
 
     def __init__(self) -> None:
+        self._learning = threading.Lock()
         self._forms: tuple[str, ...] = ()
-        self._pattern: re.Pattern[str] | None = None
+        # The forms that the pattern was made of stand beside it: any thread may learn while another one hides.
+        self._compiled: tuple[tuple[str, ...], re.Pattern[str]] = ((), re.compile(r"(?!)"))
         self.hides_amounts = False
         self.version = 0  # changes with everything that is learned
 
@@ -70,9 +73,12 @@ class Mask:
         """Hide this text from now on. One of fewer than four characters is in too many words to be hidden."""
         if len(secret) < _LEAST_HIDDEN:
             return
-        forms = {*self._forms, *(form.casefold() for form in forms_of(secret))}
-        self._pattern, self._forms = None, tuple(sorted(forms, key=len, reverse=True))
-        self.version += 1
+        forms = forms_of(secret)
+        # What grows when it is folded (`ß` is `ss` then) stands in the pattern as it is too: that folds one by one.
+        found = {form.casefold() for form in forms} | {form for form in forms if len(form) != len(form.casefold())}
+        with self._learning:
+            self._forms = tuple(sorted({*self._forms, *found}, key=len, reverse=True))
+            self.version += 1
 
     def hide_known(self, text: str) -> str:
         """The text with dots in place of every secret that was learned; nothing else of it changes."""
@@ -81,9 +87,11 @@ class Mask:
         forms = self._forms
         if not any(form in folded for form in forms):
             return text
-        if self._pattern is None:
-            self._pattern = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE)
-        return self._pattern.sub(DOTS, text)
+        made_of, pattern = self._compiled
+        if made_of is not forms:
+            pattern = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE)
+            self._compiled = (forms, pattern)
+        return pattern.sub(DOTS, text)
 
     def hide(self, text: str) -> str:
         """The text with dots in place of every secret, learned or told by its place."""
@@ -100,9 +108,9 @@ class Mask:
             return
         try:
             said = record.getMessage()
-        except (TypeError, ValueError, KeyError):
+        except Exception as error:  # an argument's own code is run; whoever logs must not fail of that
             # Format and arguments do not fit. Logging would print both as they are: say them here, masked.
-            said = f"{record.msg} {record.args!r}"
+            said = _as_far_as_it_goes(record, error)
             record.msg, record.args = said, ()
         hidden = self.hide(said)
         if hidden != said:
@@ -128,6 +136,14 @@ class Mask:
         return value
 
 
+def _as_far_as_it_goes(record: logging.LogRecord, error: Exception) -> str:
+    try:
+        return f"{record.msg} {record.args!r}"
+    except Exception:  # what cannot be shown at all; the format is text nearly always
+        form = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        return f"{form} ({type(error).__name__})"
+
+
 def _keep_name(found: re.Match[str]) -> str:
     return (found.groupdict().get("name") or "") + DOTS
 
@@ -142,6 +158,7 @@ def forms_of(secret: str) -> set[str]:
         repr(secret)[1:-1],
         repr(raw)[2:-1],
         json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
         html.escape(secret),
         quote(secret, safe=""),
         quote(secret),

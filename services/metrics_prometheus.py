@@ -8,6 +8,7 @@ asks: it leaves `<home>/metrics/prometheus/text/PROCESS.prom`, for node_exporter
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,17 @@ class PrometheusSink:
             raise NoFreePort(f"no free port from {self._first_port} to {last}: set monitoring.prometheus_port")
         path = self._target()
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._forget_the_dead(port)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"task": self._process}}]))
         draft.replace(path)
+
+    def _forget_the_dead(self, port: int) -> None:
+        """A process that was killed leaves its target: at the port that is ours now, our values would be called its."""
+        for each in self._target().parent.glob("*.json"):
+            with suppress(OSError):
+                if f'"127.0.0.1:{port}"' in each.read_text():
+                    each.unlink()
 
     def _target(self) -> Path:
         return self._folder / "targets" / f"{self._process}.json"

@@ -43,6 +43,12 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
+class Alert(Protocol):
+    """Tells the owner under a key; `over`: it is so no more. Never raises."""
+
+    def __call__(self, key: str, text: str, *, over: bool = False) -> None: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a process is to do with its metrics."""
@@ -54,7 +60,7 @@ class Plan:
 class SinkThread:
     """One sink, its thread, and the one snapshot that waits for it."""
 
-    def __init__(self, sink: Sink, alert: Callable[[str, str], None] = lambda key, text: None) -> None:
+    def __init__(self, sink: Sink, alert: Alert = lambda key, text, *, over=False: None) -> None:
         self.name = sink.name
         self.dropped: Counter[str] = Counter()
         self._sink = sink
@@ -120,6 +126,8 @@ class SinkThread:
         self.dropped.update(lost)
         if self._failures:
             log.warning("metrics reach %s again after %d failures", self.name, self._failures)
+        if self._failures >= FAILURES_BEFORE_ALERT:
+            self._alert(f"metrics-{self.name}", "", over=True)
         self._failures = 0
 
 
@@ -136,7 +144,7 @@ class Pipeline:
         *,
         clock: Clock | None = None,
         steady: Callable[[], float] = seconds_since_boot,
-        alert: Callable[[str, str], None] = lambda key, text: None,
+        alert: Alert = lambda key, text, *, over=False: None,
     ) -> None:
         self._process = process
         self._plan = plan

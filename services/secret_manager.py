@@ -209,7 +209,7 @@ def _connected(target: str | None, location: str | None) -> "secretmanager_v1.Se
         return secretmanager_v1.SecretManagerServiceClient(client_options=options)
     except auth.TransportError:
         return _Failed("UNAVAILABLE", "its metadata server does not answer")
-    except auth.GoogleAuthError as error:
+    except Exception as error:  # what GOOGLE_APPLICATION_CREDENTIALS leads to may be anything, also a folder
         return _Failed("UNAUTHENTICATED", type(error).__name__)
 
 
@@ -221,7 +221,7 @@ def _payload(client: Any, name: str, seconds: float) -> SecretVersion | _Failed:
     if not _is_whole(answer.payload):
         return _Failed("DATA_LOSS", "its checksum does not fit")
     try:
-        text = answer.payload.data.decode("utf-8").strip()
+        text = answer.payload.data.decode("utf-8-sig").strip()  # Windows puts a mark before what it saves as UTF-8
     except UnicodeDecodeError:
         return _Failed("NOT_TEXT", "it is not UTF-8 text")
     if not text:

@@ -18,12 +18,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from config.credentials import (
+    NOT_ONE_LINE,
     Credentials,
     credential_fields,
     credential_secrets,
     credential_variables,
     credentials_from_environment,
     credentials_of,
+    is_one_line,
 )
 from config.errors import ConfigurationError
 from config.secret import Secret
@@ -96,12 +98,18 @@ def credentials(settings: Settings, exchange: ExchangeName, *, fresh: bool = Fal
     ids = credential_secrets(secrets, exchange, endpoint)
     texts = [_read(secrets, each, live=endpoint is Endpoint.LIVE, fresh=fresh) for each in ids]
     if secrets.gcp.layout == "field":
+        for each, text in zip(ids, texts, strict=True):
+            if not is_one_line(text.reveal()):
+                raise SecretRefused(f"{each} {NOT_ONE_LINE}: write it into a new version and pin that")
         return credentials_of(text.reveal() for text in texts)
     fields = credential_fields(exchange)
     values = _fields_of(texts[0], fields)
     if values is None:
         told = ", ".join(f'"{field}": "..."' for field in fields)
         raise SecretRefused(f"{ids[0]} is not what it should be: write {{{told}}} into a new version and pin that")
+    for field, value in zip(fields, (values.api_key, values.api_secret, values.passphrase), strict=False):
+        if not is_one_line(value.reveal()):
+            raise SecretRefused(f"{ids[0]}: {field} {NOT_ONE_LINE}: write it into a new version and pin that")
     return values
 
 

@@ -6,7 +6,6 @@ Everything here only reads at the venue. Nothing is placed, and nothing that was
 
 import asyncio
 import logging
-from datetime import timedelta
 
 from config.credentials import Credentials
 from config.errors import ConfigurationError
@@ -17,12 +16,13 @@ from exchanges.base import ExchangeReader, KeyRights
 from exchanges.errors import Busy, NoAnswer, Refused
 from execution.ladder import carry_over
 from execution.latch import kill_switch, set_latch
-from services.alerts import Level, tell
+from services.alerts import tell_all
 from services.secrets import SecretUnavailable, describe, read_credentials
 from tasks.fingerprint import key_id
 from tasks.key_report import WITHDRAWS, expiry_warning, restriction_warning
 from tasks.ladder import place_of
 from tasks.session import TradingSession
+from trading.notices import INFO, Notice
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +64,11 @@ async def take_up_rotated_key(here: TradingSession, *, fresh: bool = False) -> b
         return False
     if here.key_trouble:
         here.key_trouble = ""
-        _tell(here, "info", "secret", "the key's secret is read again", over=True)
+        log.info("%s: the key's secret is read again", here.name)
+        _over(here, "secret")
     if found == here.credentials:
         here.settings = chosen
+        _over(here, "rotation")
         return False
     try:
         return await _change_over(here, chosen, found)
@@ -95,11 +97,18 @@ async def _change_over(here: TradingSession, chosen: Settings, found: Credential
     await here.take_up(client, new_id, rights)
     here.settings, here.credentials = chosen, found
     carried = bool(proof) and carry_over(place_of(here), proof, here.clock.now())
+    _over(here, "rotation")
     if carried:
-        _tell(here, "info", "rotation", f"key {old_id} was rotated to {new_id}; the rung stays: {proof}")
+        _tell(here, "info", "rotation", f"key {old_id} was rotated to {new_id}; the rung stays: {proof}", once=True)
     else:
         why = "more has changed than the key" if proof else "it is not shown that both keys open the same account"
-        _tell(here, "warning", "rotation", f"key {old_id} was rotated to {new_id}; the ladder begins anew: {why}")
+        _tell(
+            here,
+            "warning",
+            "rotation",
+            f"key {old_id} was rotated to {new_id}; the ladder begins anew: {why}",
+            once=True,
+        )
     return True
 
 
@@ -155,11 +164,15 @@ async def _look_at_rights(here: TradingSession) -> None:
     ):
         if warning:
             _tell(here, "warning", about, warning)
+        else:
+            _over(here, about)
     if _is_renewable(here):
         rows = await asyncio.to_thread(describe, here.settings, here.name, here.wall_watch.wall.now())
         for row in rows:
             if row.rotation_due:
                 _tell(here, "warning", "age", f"rotation is due: {row}")
+        if not any(row.rotation_due or row.problem for row in rows):
+            _over(here, "age")
 
 
 def _is_renewable(here: TradingSession) -> bool:
@@ -170,7 +183,9 @@ def _is_renewable(here: TradingSession) -> bool:
 def _is_due(here: TradingSession) -> bool:
     if not _is_renewable(here) or here.secret_read_at is None:
         return _is_renewable(here)
-    return here.wall_watch.wall.now() - here.secret_read_at >= timedelta(seconds=here.settings.secrets.cache_ttl)
+    # A reading that lies ahead was dated by a clock that has been set back since.
+    age = here.wall_watch.wall.now() - here.secret_read_at
+    return not 0 <= age.total_seconds() < here.settings.secrets.cache_ttl
 
 
 def _settings_now(here: TradingSession) -> Settings:
@@ -186,6 +201,11 @@ def _settings_now(here: TradingSession) -> Settings:
     return here.settings.model_copy(update={"secrets": secrets})
 
 
-def _tell(here: TradingSession, level: str, about: str, text: str, *, over: bool = False) -> None:
+def _tell(here: TradingSession, level: str, about: str, text: str, *, once: bool = False) -> None:
     log.log({"info": logging.INFO, "warning": logging.WARNING}.get(level, logging.CRITICAL), "%s: %s", here.name, text)
-    tell(Level(level), f"{here.account}:key-{about}", f"{here.name}: {text}", settings=here.settings, over=over)
+    tell_all((Notice(level, f"{here.account}:key-{about}", f"{here.name}: {text}", once=once),), here.settings)
+
+
+def _over(here: TradingSession, about: str) -> None:
+    """What may have been told is so no more."""
+    tell_all((Notice(INFO, f"{here.account}:key-{about}", "", over=True),), here.settings)

@@ -88,7 +88,10 @@ async def _look(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> L
     bounds, now = settings.monitoring.watches, WallClock().now()
     record = ledger.rung(account, symbol)
     traded = f"{account}:{PAPER}" if record is not None and record.rung == PAPER else account
-    window = timedelta(minutes=bounds.window_minutes)
+    # A bot that looks every quarter of an hour is not unreachable in between.
+    two_cycles = timedelta(seconds=2 * settings.execution.cycle_seconds)
+    unreachable = max(timedelta(minutes=bounds.unreachable_minutes), two_cycles)
+    window = max(timedelta(minutes=bounds.window_minutes), unreachable)
     cycles = ledger.cycles(traded, symbol, since=now - window)
     holder = account_holder(settings.home, account)
     trouble, asked_ms = None, None
@@ -108,7 +111,7 @@ async def _look(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> L
         ),
     )
     limits = Bounds(
-        unreachable=timedelta(minutes=bounds.unreachable_minutes),
+        unreachable=unreachable,
         open_order=timedelta(minutes=bounds.open_order_minutes),
         latency_p95_ms=bounds.latency_p95_ms,
         error_rate=bounds.error_rate,

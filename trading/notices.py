@@ -21,7 +21,9 @@ _ORPHAN = "orphan "
 # Refusals that stand still until somebody does something; the others are the strategy meeting a limit.
 _REFUSALS = "refused_in_a_row"  # over when the venue has taken an order
 _STANDS_STILL = ("certificate", "clock_skew", "data_age", _REFUSALS)
-_AMOUNT = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?=\s[A-Z]{3,5}\b)|(?<=expected )-?[\d.]+|(?<=found )-?[\d.]+")
+_AMOUNT = re.compile(
+    r"-?\d[\d,]*(?:\.\d+)?(?=\s(?!UTC\b|JST\b)[A-Z]{3,5}\b)|(?<=expected )-?[\d.]+|(?<=found )-?[\d.]+"
+)
 
 
 @dataclass(frozen=True)

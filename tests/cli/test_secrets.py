@@ -17,6 +17,19 @@ def test_secrets_of_the_environment_are_told_by_name_and_never_by_value(command:
     assert "bybit, bitflyer: simulated" in done.stdout and "canary" not in done.stdout + done.stderr
 
 
+def test_a_pure_simulation_lacks_no_secret_and_a_real_exchange_lacks_the_key_of_the_backups(command: Command) -> None:
+    done = command.run("secrets")
+    assert done.returncode == 0 and "CRYPTO_BOT_BACKUP_KEY is not set" in done.stdout
+    assert command.run("secrets", "CRYPTO_BOT_BACKUP_KEY").returncode == 1  # asked for by name
+    environ = {
+        "BITBANK_API_KEY": "canary-key-51",
+        "BITBANK_API_SECRET": "canary-secret-51",
+        "CRYPTO_BOT_APPROVAL_SECRET": "canary-approval-51",
+    }
+    live = command.run("secrets", "--set=exchanges.bitbank.endpoint=live", env=environ)
+    assert live.returncode == 1 and "CRYPTO_BOT_BACKUP_KEY is not set" in live.stdout
+
+
 def test_secrets_of_secret_manager_are_told_with_version_age_and_state(command: Command) -> None:
     with secret_server() as server:
         server.add("crypto-bot-bitbank", BOTH, datetime.now(UTC) - timedelta(days=100))

@@ -36,6 +36,14 @@ def test_okj_needs_its_passphrase_and_an_empty_variable_is_a_missing_one() -> No
     )
 
 
+@pytest.mark.parametrize("value", ["a-key\na-secret", "a-key\u200b", "a-key\x00"])
+def test_a_key_with_more_in_it_than_can_be_seen_is_refused_by_its_name_alone(value: str) -> None:
+    environ = {"BITBANK_API_KEY": value, "BITBANK_API_SECRET": "秘密 with a space"}
+    with pytest.raises(ConfigurationError, match="BITBANK_API_KEY holds a line break or another") as raised:
+        credentials_from_environment("bitbank", Endpoint.LIVE, environ)
+    assert "a-key" not in str(raised.value) and raised.value.section == "keys"
+
+
 def test_whatever_prints_a_secret_prints_dots() -> None:
     credentials = credentials_from_environment(
         "bitflyer", Endpoint.LIVE, {"BITFLYER_API_KEY": "kk-1", "BITFLYER_API_SECRET": "ss-1"}

@@ -147,6 +147,18 @@ def test_the_symbol_of_the_chosen_exchange_can_be_set_apart() -> None:
         ("ladder: {ramp_steps: [0.5, 2]}", "ladder.ramp_steps: must end at 1"),
         ("ladder: {paper: {min_seconds: .inf}}", "ladder.paper.min_seconds: should be a finite number"),
         ("data: {symbol: BTC-JPY}", "data.symbol: must be a symbol such as BTC/JPY, was 'BTC-JPY'"),
+        (
+            "monitoring: {project_id: MyProject}",
+            "monitoring.project_id: has not the right form, was 'MyProject'; write Google Cloud project id, e.g.",
+        ),
+        (
+            "alerts: {channels: [{name: slack, url: ALERTS_SLACK}]}",
+            "alerts.channels.0.url: there is no such key; did you mean alerts.channels.0.url_secret",
+        ),
+        (
+            "exchanges: {bitbank: {maintenance: [{start: 2026-12-01T02:00:00+09:00}]}}",
+            "did you mean exchanges.bitbank.maintenance.0.starts_at",
+        ),
         ("data: {exchange: binance}", "data.exchange: unknown exchange 'binance'"),
         ("execution:\n", "my.yml:1: execution: must be a section with keys below it, was empty"),
         ("risk: 4\n", "my.yml:1: risk: must be a section"),

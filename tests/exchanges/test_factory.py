@@ -52,6 +52,21 @@ def test_a_client_is_made_for_every_name(name: str, tmp_path: Path) -> None:
     assert not hasattr(reader, "place")
 
 
+@pytest.mark.parametrize("name", EXCHANGES)
+async def test_a_rotated_key_goes_on_with_what_was_sent_and_said_under_the_one_before(
+    name: str, tmp_path: Path
+) -> None:
+    before: Any = create_exchange_client(name, settings=settings(tmp_path), credentials=KEYS)
+    window = before.client.wiring.per_minute
+    for _ in range(3):
+        await before.client.wiring.budget.acquire((window,))
+    before.client.wiring.budget.be_quiet(30)
+    rotated = Credentials(Secret("b-key"), Secret("b-secret"), Secret("b-phrase"))
+    after: Any = create_exchange_client(name, settings=settings(tmp_path), credentials=rotated)
+    assert after.client.wiring.budget.used(window) == 3
+    assert after.client.wiring.budget.quiet_ms() > 25_000
+
+
 def test_keys_come_from_the_environment_where_none_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BITBANK_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="BITBANK_API_KEY"):

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from config.errors import ConfigurationError
 from config.loader import load_settings
+from config.settings import ExchangeName
 from services import monitoring as metrics
 from services.clock import WallClock
 from services.ledger import CycleRecord, Ledger
@@ -113,6 +115,25 @@ async def test_a_venue_that_does_not_answer_is_found(market: Market, home: Path)
     venue.process.kill()
     venue.process.wait()
     assert await monitoring("bitflyer") == "nothing found"  # a simulated venue that is gone is not asked
+
+
+async def test_a_bot_with_long_cycles_is_not_called_unreachable_between_two_of_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.monitoring import look_at
+
+    now = WallClock().now()
+    monkeypatch.setenv("CRYPTO_BOT__EXECUTION__CYCLE_SECONDS", "3600")
+    monkeypatch.setattr("tasks.monitoring.account_holder", lambda *_: (1, (now - timedelta(days=3)).timestamp()))
+
+    async def found_after(minutes: float, name: ExchangeName) -> list[str]:
+        ledger, at = Ledger(load_settings().ledger_url), now - timedelta(minutes=minutes)
+        ledger.record_cycle(CycleRecord("c1", name, load_settings().exchanges[name].symbol, "", at, at, True, None, {}))
+        ledger.close()
+        return [each.watch for each in (await look_at.fn(name)).found]
+
+    assert await found_after(75, "bitbank") == []
+    assert await found_after(130, "bitflyer") == ["api_connectivity"]
 
 
 async def test_the_set_up_makes_every_descriptor_once(google: MetricService) -> None:

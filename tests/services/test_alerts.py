@@ -118,6 +118,33 @@ def test_what_has_got_worse_is_told_at_once(configured: Configured, sink: WebSin
     assert [text.splitlines()[0] for text in sink.texts] == ["no answer yet", "a person must look"]
 
 
+def test_what_no_channel_took_is_told_when_it_is_seen_again_and_what_one_took_is_not(
+    configured: Configured, sink: WebSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.alert_channels._WAITS", (0.0,))
+    clock = StillClock()
+    take = desk_of(configured(dead="json://127.0.0.1:9", web=json_url(sink)), clock)
+    sink.status = 500
+    take("critical", "bitbank:halt", "bitbank is halted")
+    sink.arrived.clear()
+    sink.status = 200
+    for _ in range(3):
+        clock.time += timedelta(minutes=1)
+        take("critical", "bitbank:halt", "bitbank is halted")
+    assert [text.splitlines()[0] for text in sink.texts] == ["bitbank is halted"]
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_back(configured: Configured, sink: WebSink) -> None:
+    clock = StillClock()
+    take = desk_of(configured(web=json_url(sink)), clock)
+    clock.time += timedelta(hours=9)  # Japan's time taken for UTC, as a machine has it that boots two systems
+    take("critical", "bitbank:halt", "bitbank is halted")
+    clock.time -= timedelta(hours=9)
+    take("critical", "bitbank:halt", "bitbank is halted")
+    take("critical", "bitbank:halt", "bitbank is halted")
+    assert len(sink.arrived) == 2
+
+
 def test_what_happens_is_told_each_time(configured: Configured, sink: WebSink) -> None:
     take = desk_of(configured(web=json_url(sink)), StillClock())
     for _ in range(2):

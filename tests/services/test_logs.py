@@ -1,6 +1,8 @@
 import base64
 import json
 import logging
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +17,9 @@ from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.secret import Secret
 from config.settings import Settings
+from services import masking
 from services.logs import configure_logging, mask_secrets
-from services.masking import DOTS, Mask
+from services.masking import DOTS, Mask, forms_of
 
 KEY = "k+y/OF=the bank&ünlike-any-0ther"
 
@@ -69,6 +72,35 @@ def test_a_record_whose_arguments_do_not_fit_is_masked_too(log_file: Path, capsy
     logging.getLogger("anything").warning("one %s two %s", KEY)
     assert "one %s two %s ('••••',)" in log_file.read_text(encoding="utf-8")
     assert KEY not in capsys.readouterr().err
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not bound to a session")
+
+
+@pytest.mark.parametrize(("form", "argument"), [("holds %s", Unspeakable()), ("took %d s", float("inf"))])
+def test_whoever_logs_what_cannot_be_shown_goes_on(log_file: Path, form: str, argument: object) -> None:
+    logging.getLogger("anything").warning(form, argument)
+    assert form in log_file.read_text(encoding="utf-8")
+
+
+def test_a_log_whose_folder_is_taken_away_goes_on_in_a_new_one(log_file: Path) -> None:
+    shutil.rmtree(log_file.parent)
+    logging.getLogger("anything").warning("said after it")
+    assert log_file.read_text(encoding="utf-8").endswith("said after it\n")
+
+
+def test_a_log_that_could_not_be_opened_for_a_while_goes_on_afterwards(
+    log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(log_file.parent)
+    log_file.parent.write_text("something else stands in the way")
+    logging.getLogger("anything").warning("lost")
+    log_file.parent.unlink()
+    logging.getLogger("anything").warning("said when the way was free")
+    assert log_file.read_text(encoding="utf-8").endswith("said when the way was free\n")
+    assert "FileExistsError" in capsys.readouterr().err
 
 
 class Sender(logging.Handler):
@@ -332,6 +364,58 @@ def test_no_crash_shows_a_secret_in_thread_loop_finalizer_or_at_the_end(tmp_path
         assert "planted-in-a-crash-77" not in text
         assert text.count("RuntimeError: with ••••") == 5  # thread, finalizer, loop twice, cause of the last
         assert "KeyError: '••••'" in text
+
+
+def test_a_crash_is_in_the_file_though_the_terminal_is_gone(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from config.loader import load_settings\n"
+        "from services.logs import configure_logging\n"
+        "configure_logging(load_settings((), ['home=' + sys.argv[1]], {}))\n"
+        "raise RuntimeError('nobody caught this')\n"
+    )
+    with Path("/dev/full").open("w") as gone:
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], stderr=gone, timeout=30, check=False)
+    file = (tmp_path / "logs" / "crypto-bot.log").read_text(encoding="utf-8")
+    assert "RuntimeError: nobody caught this" in file
+
+
+@pytest.mark.parametrize("secret", ["Straße-geheim-1", "İstanbul-77", "ﬁnance-key-3", 'quote"sé-9', "パスフレーズ7"])
+def test_a_secret_of_letters_that_change_their_length_is_hidden_as_it_is_and_in_json(secret: str) -> None:
+    mask = Mask()
+    mask.learn(secret)
+    assert mask.hide(f"x {secret} y") == "x •••• y"
+    assert mask.hide(json.dumps([secret])) == '["••••"]'
+    assert mask.hide(json.dumps([secret], ensure_ascii=False)) == '["••••"]'
+
+
+def test_secrets_that_two_threads_learn_at_once_are_hidden_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = Mask()
+
+    def interrupted(secret: str) -> set[str]:
+        monkeypatch.undo()
+        mask.learn("of another thread")
+        return forms_of(secret)
+
+    monkeypatch.setattr(masking, "forms_of", interrupted)
+    mask.learn("of this thread")
+    assert mask.hide_known("of this thread, of another thread") == "••••, ••••"
+
+
+def test_a_secret_that_is_learned_while_another_thread_hides_is_hidden_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask, really = Mask(), re.compile
+
+    def interrupted(pattern: str, flags: int) -> re.Pattern[str]:
+        monkeypatch.undo()
+        mask.learn("of another thread")
+        return really(pattern, flags)
+
+    mask.learn("of this thread")
+    monkeypatch.setattr("services.masking.re.compile", interrupted)
+    assert mask.hide_known("says of this thread") == "says ••••"
+    assert mask.hide_known("of this thread, of another thread") == "••••, ••••"
 
 
 def test_masking_costs_little_of_a_long_record() -> None:

@@ -85,6 +85,21 @@ def test_prometheus_reads_each_process_at_a_port_of_its_own(tmp_path: Path) -> N
     assert not list((tmp_path / "targets").iterdir())
 
 
+def test_a_process_that_was_killed_is_no_target_at_the_port_that_another_one_takes(tmp_path: Path) -> None:
+    targets = tmp_path / "targets"
+    targets.mkdir()
+    for name, port in (("trader-bybit", 39464), ("trader-bitflyer", 39465)):
+        told = [{"targets": [f"127.0.0.1:{port}"], "labels": {"task": name}}]
+        (targets / f"{name}.json").write_text(json.dumps(told))  # nobody listens there any more
+    sink = PrometheusSink("trader-bitbank", 39464, tmp_path)
+    try:
+        sink.send(a_snapshot())
+        assert sink.port == 39464
+        assert sorted(path.name for path in targets.iterdir()) == ["trader-bitbank.json", "trader-bitflyer.json"]
+    finally:
+        sink.close()
+
+
 def test_a_run_that_is_over_in_seconds_leaves_a_file_for_prometheus(tmp_path: Path) -> None:
     sink = PrometheusSink("monitoring", 29464, tmp_path)
     sink.send(a_snapshot())

@@ -11,7 +11,7 @@ import pytest
 
 from services import monitoring
 from services.metrics import NotDelivered, Snapshot
-from services.monitoring import FAILURES_BEFORE_ALERT, LONGEST_QUEUE, Pipeline, Plan, Sink, push_custom_metric
+from services.monitoring import FAILURES_BEFORE_ALERT, LONGEST_QUEUE, Alert, Pipeline, Plan, Sink, push_custom_metric
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ class Kept:
 def pipeline() -> Iterator[Callable[..., tuple[Pipeline, Wall]]]:
     made: list[tuple[Pipeline, tuple[Sink, ...]]] = []
 
-    def make(*sinks: Kept, alert: Callable[[str, str], None] = lambda key, text: None) -> tuple[Pipeline, Wall]:
+    def make(*sinks: Kept, alert: Alert = lambda key, text, *, over=False: None) -> tuple[Pipeline, Wall]:
         wall = Wall()
         one = Pipeline("test", lambda: Plan(sinks, 30), clock=wall, steady=lambda: wall.passed, alert=alert)
         one.prepare()
@@ -128,9 +128,10 @@ def test_a_dead_sink_is_told_once_and_again_when_it_takes_points(
 ) -> None:
     told: list[str] = []
     sink = Kept(fails=FAILURES_BEFORE_ALERT + 3)
-    one, wall = pipeline(sink, alert=lambda key, text: told.append(f"{key}: {text}"))
+    one, wall = pipeline(sink, alert=lambda key, text, over=False: told.append(f"{key}: {text or over}"))
     passes(one, wall, 30 * (FAILURES_BEFORE_ALERT + 4))
-    assert len(told) == 1 and told[0].startswith("metrics-kept: ") and "the sink is dead" in told[0]
+    assert told[0].startswith("metrics-kept: ") and "the sink is dead" in told[0]
+    assert told[1:] == ["metrics-kept: True"]  # over
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "again after 8 failures" in caplog.text
     assert value(sink.sent[-1], "metrics_dropped", sink="kept", reason="failed") == 8

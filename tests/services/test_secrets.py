@@ -202,6 +202,20 @@ def test_a_process_that_google_does_not_know_is_told_so_at_once(
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("content", [None, "[]", '"text"', "{", "\udcff"])
+def test_credentials_for_google_that_are_none_are_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "google.json"
+    if content is None:
+        path.mkdir()  # as Docker makes it of a file that is to be mounted and is not there
+    else:
+        path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(SecretRefused, match=r"UNAUTHENTICATED.*gcloud auth application-default login"):
+        SecretManager("p").read("s", 1, ttl=0)
+
+
 def test_five_seconds_are_the_most_that_can_be_set() -> None:
     for key in ("attempt_timeout", "total_timeout"):
         with pytest.raises(ConfigurationError, match=f"secrets.gcp.{key}: .*less than or equal to 5"):
@@ -237,6 +251,8 @@ def test_a_checksum_of_the_published_vector_is_the_one_that_google_uses() -> Non
         f'{{"api_key": "{CANARY}"}}',
         f'{{"api_key": "{CANARY}", "api_secret": 7}}x',
         b"\xff" + CANARY.encode(),
+        json.dumps({"api_key": "two", "api_secret": f"lines\n{CANARY}"}),
+        json.dumps({"api_key": f"{CANARY}\u200b", "api_secret": "with a space that cannot be seen"}),
     ],
 )
 def test_a_secret_that_is_no_key_is_refused_without_telling_what_it_is(
@@ -246,6 +262,19 @@ def test_a_secret_that_is_no_key_is_refused_without_telling_what_it_is(
     with pytest.raises(SecretRefused) as raised:
         credentials(settings(server), "bitbank")
     assert_told_nowhere(raised.value)
+
+
+def test_a_field_of_two_lines_is_refused_by_the_name_of_its_secret(server: SecretServer) -> None:
+    server.add("crypto-bot-bitbank-api-key", f"a-key\n{CANARY}\n")
+    server.add("crypto-bot-bitbank-api-secret", CANARY)
+    with pytest.raises(SecretRefused, match="crypto-bot-bitbank-api-key holds a line break") as raised:
+        credentials(settings(server, "secrets.gcp.layout=field"), "bitbank")
+    assert_told_nowhere(raised.value)
+
+
+def test_a_secret_that_windows_saved_with_its_mark_is_read(server: SecretServer) -> None:
+    server.add("crypto-bot-bitbank", b"\xef\xbb\xbf" + BOTH.encode())
+    assert credentials(settings(server), "bitbank").api_key.reveal() == "key-in-google"
 
 
 # -- how long it is kept

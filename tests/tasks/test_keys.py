@@ -21,6 +21,7 @@ from config.settings import ExchangeName
 from exchanges.base import KeyRights
 from exchanges.errors import AuthenticationError
 from execution.latch import kill_switch, rearm
+from services.alerts import flush
 from services.ledger import RungRecord
 from services.simulated import RunningVenue
 from tasks.account_checks import check_key
@@ -36,6 +37,7 @@ from tasks.session import Session, TradingSession, reading, trading
 from tests.cli.command import control
 from tests.flows.conftest import Market
 from tests.google.secret_server import SecretServer, secret_server
+from tests.services.sinks import web_sink
 from trading.checks import Check, StageReport
 from trading.instruments import Side
 from trading.stages import CHECKS
@@ -316,6 +318,28 @@ async def test_a_rotated_key_that_may_withdraw_or_does_not_open_the_account_is_n
         await here.reader.balances()
 
 
+@pytest.mark.parametrize("store", ["bybit"], indirect=True)
+async def test_a_rotation_that_works_at_the_second_try_is_told_and_ends_what_was_told_of_the_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_sink() as sink:
+        monkeypatch.setenv(
+            "CRYPTO_BOT__ALERTS__CHANNELS", '[{"name": "web", "url_secret": "ALERTS_WEB", "level": "info"}]'
+        )
+        store.server.add("crypto-bot-alerts-web", f"json://127.0.0.1:{sink.port}")
+        async with trading(store.name) as here:
+            await look_after_key(here)
+            store.pin(store.store("greedy-key", may_withdraw=True))
+            await look_after_key(here)
+            store.pin(store.store("second-key"))
+            await look_after_key(here)
+            assert in_use(here) == "second-key"
+        assert flush(10)
+    told = [text.splitlines()[0] for text in sink.texts if "rotat" in text]
+    assert ["not taken up" in told[0], told[1].startswith("over: "), "was rotated to" in told[2]] == [True, True, True]
+    assert len(told) == 3
+
+
 async def test_a_key_whose_secret_may_not_be_read_is_not_traded_with_until_it_may(store: Store) -> None:
     async with trading(store.name) as here:
         assert await look_after_key(here)
@@ -324,6 +348,14 @@ async def test_a_key_whose_secret_may_not_be_read_is_not_traded_with_until_it_ma
         assert "disabled or destroyed" in here.key_trouble
         store.server.enable(store.secret, 1)
         assert await look_after_key(here) and not here.key_trouble
+
+
+async def test_a_key_is_looked_after_though_the_clock_was_set_back_since_the_last_look(store: Store) -> None:
+    async with trading(store.name) as here:
+        assert await look_after_key(here)
+        here.secret_read_at = here.wall_watch.wall.now() + timedelta(hours=9)
+        store.server.disable(store.secret, 1)
+        assert not await look_after_key(here)
 
 
 async def test_an_old_version_is_warned_of_while_the_trader_runs(

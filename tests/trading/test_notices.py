@@ -165,3 +165,7 @@ def test_a_stop_that_is_not_clean_says_what_a_person_does_now() -> None:
 def test_amounts_of_money_are_left_out_and_everything_else_stays() -> None:
     assert without_amounts("balance JPY: expected 5000000, found 4990000.5") == "balance JPY: expected …, found …"
     assert without_amounts("0.02 BTC stay; 12 of 1440 cycles; 3 orders") == "… BTC stay; 12 of 1440 cycles; 3 orders"
+    sent = (
+        "buy … BTC, sent 2026-01-05 12:00:43 UTC (21:00:43 JST)"  # the second is what a person looks for at the venue
+    )
+    assert without_amounts(sent.replace("…", "0.02")) == sent
