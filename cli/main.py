@@ -3,6 +3,7 @@
 Exit status: 0 done and clean; 1 a check failed or something is left in the market; 2 usage or configuration error.
 """
 
+import io
 import os
 import signal
 import sys
@@ -383,6 +384,8 @@ def _exchanges(names: list[str] | None) -> tuple[ExchangeName, ...]:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command line (default: this process's) and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal's encoding lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _obey_signals()
         from cli.settings import take_common_options
