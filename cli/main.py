@@ -20,6 +20,7 @@ from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
 from config.guide import see
 from config.settings import EXCHANGES, ExchangeName
+from services.children import ending_signals
 
 app = typer.Typer(
     name="crypto-bot",
@@ -408,14 +409,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _obey_signals() -> None:
-    """Let the first Ctrl+C or SIGTERM unwind what runs, so that no child process is left; further ones are ignored."""
+    """Let the first Ctrl+C, SIGTERM or hangup unwind what runs, so that no child is left; further ones are ignored."""
 
     def unwind(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in ending_signals():
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in ending_signals():
         signal.signal(each, unwind)
 
 

@@ -19,6 +19,7 @@ from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings
+from services.children import ending_signals
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _RUN_SECONDS = 20.0  # what a deployment's run may take to clear up behind itself
@@ -39,7 +40,7 @@ def run_worker() -> int:
     absolute_places(settings)
     with prefect_api(settings.home, settings.prefect) as api:
         stopped = threading.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in ending_signals():
             signal.signal(each, lambda *_: stopped.set())
         worker = Child("the worker", lambda: start_worker(settings))
         supervisor = Supervisor(say)

@@ -54,7 +54,7 @@ def in_flight(command: Command, exchange: str) -> int:
         ledger.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
 def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     assert "Traceback" not in command.said(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
 def test_a_signal_between_two_cycles_takes_the_resting_order_back(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
