@@ -3,16 +3,14 @@
 Not to be taken for `exchanges.NAME.maintenance`, the windows in which a venue is closed.
 """
 
-from pathlib import Path
-
 from pydantic import Field
 
 from config.settings_secrets import SecretName
-from config.strict import Strict
+from config.strict import Place, Strict
 
 
 class UpkeepSettings(Strict):
-    backup_directory: Path | None = Field(
+    backup_directory: Place | None = Field(
         None, description="path of the directory for backups, best on another disk; null: <home>/backups"
     )
     backups_kept: int = Field(

@@ -337,3 +337,13 @@ def test_metrics_lie_under_home_unless_told_otherwise() -> None:
     words = ["monitoring.file_path=/mnt/metrics.jsonl", "monitoring.target=127.0.0.1:50051"]
     settings = load_settings(overrides=words, environ={})
     assert settings.metrics_file == Path("/mnt/metrics.jsonl") and settings.monitoring.target == "127.0.0.1:50051"
+
+
+def test_a_tilde_in_a_file_means_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = "home: ~/bot\nmaintenance: {backup_directory: ~/backups}\nlogging: {file_path: ~/my.log}\n"
+    seen = load_settings((file(tmp_path, named),), (), {})
+    assert seen.home == tmp_path / "bot"
+    assert seen.maintenance.backup_directory == tmp_path / "backups"
+    assert seen.log_file == tmp_path / "my.log"
+    assert "names no home directory" in refusal("home=~nobody-of-this-name/bot")
