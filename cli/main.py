@@ -165,11 +165,11 @@ def rearm(
     raise typer.Exit(run_rearm(_exchanges([exchange])[0], by=by, reason=reason))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -50000 is an amount and no option
 def adjust(
     exchange: Exchange,
     asset: Annotated[str, typer.Argument(help="The asset: JPY, BTC; for bitFlyer's CFD collateral:JPY.")],
-    change: Annotated[str, typer.Argument(help="Signed: 100000 came in; `-- JPY -100000` went out.")],
+    change: Annotated[str, typer.Argument(help="Signed: 100000 came in, -100000 went out.")],
     by: Annotated[str, typer.Option("--by", help="Your name.")],
     reason: Annotated[str, typer.Option("--reason", help="What it was.")],
 ) -> None:

@@ -135,7 +135,7 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
         rearm(settings.home, ledger, account, by, reason, WallClock().now())
     finally:
         ledger.close()
-    say(f"{exchange}: re-armed by {by}; the next cycle may place orders")
+    say(f"{exchange}: re-armed by {escape(by)}; the next cycle may place orders")
     return 0
 
 
