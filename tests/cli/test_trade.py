@@ -97,6 +97,16 @@ def test_once_is_one_cycle_that_fills_and_clears_up(command: Command, trader: Ca
     assert done.stderr == ""
 
 
+def test_a_strategy_that_wants_to_leave_the_process_ends_no_trader(
+    command: Command, trader: Callable[..., str]
+) -> None:
+    words = "--set=strategy.name=tests.cli.strategies.leaves"
+    trader("bitflyer", "stepped", words)
+    done = command.run("trade", "bitflyer", "--once", words)
+    assert done.returncode == 0 and "proved by reading again" in done.stdout, done.stderr
+    assert "tests.cli.strategies.leaves wanted to leave the process (status 3)" in done.stderr
+
+
 def test_a_second_trader_is_refused_and_told_who_the_first_is(command: Command, trader: Callable[..., str]) -> None:
     trader("okcoinjp", "wall", *RESTING, "--set=execution.cycle_seconds=3600")
     first = command.start("trade", "okcoinjp", *RESTING, "--set=execution.cycle_seconds=3600")
