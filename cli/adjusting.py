@@ -2,7 +2,9 @@
 
 import contextlib
 
-from cli.output import console
+from rich.markup import escape
+
+from cli.output import say
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import ExchangeName
@@ -14,7 +16,7 @@ from trading.money import NotMoney, amount, plain
 def run_adjust(exchange: ExchangeName, asset: str, change: str, *, by: str, reason: str) -> int:
     """Write the change (signed, in the asset) into the ledger in a person's name; the next reconcile counts with it.
 
-    Raises ConfigurationError for what cannot be meant, LedgerConflict for an account that was never read.
+    Raises ConfigurationError for what cannot be meant, and for an account that was never read.
     """
     if not by.strip() or not reason.strip():
         raise ConfigurationError("adjust: --by and --reason must not be empty", section="books")
@@ -29,6 +31,12 @@ def run_adjust(exchange: ExchangeName, asset: str, change: str, *, by: str, reas
     settings = load_settings()
     account = settings.account(exchange)
     with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        if ledger.opening(account) is None:
+            raise ConfigurationError(
+                f"adjust: the ledger at {settings.ledger_url} has read no balances of {account} yet: check --home and "
+                f"--config, or begin with `crypto-bot check {exchange}`",
+                section="books",
+            )
         ledger.adjust(account, named, signed, by, reason, WallClock().now())
-    console.print(f"{account}: {plain(signed)} {named} answered for by {by}; the next reconcile counts with it")
+    say(f"{account}: {plain(signed)} {named} answered for by {escape(by)}; the next reconcile counts with it")
     return 0

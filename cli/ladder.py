@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from rich.markup import escape
+
 from cli.output import print_json, print_table, say
 from config.errors import ConfigurationError
 from config.guide import APPROVAL, section_of, see
@@ -130,7 +132,7 @@ def run_approve(exchange: ExchangeName, *, by: str, reason: str, phrase: str, co
     if refused is not None:
         say(f"[red]refused:[/] {refused}{see(APPROVAL)}")
         return 1
-    say(f"{exchange}: {proposal.to} approved by {by}; the next review acts on it if the evidence still stands")
+    say(f"{exchange}: {proposal.to} approved by {escape(by)}; the next review acts on it if the evidence still stands")
     return 0
 
 

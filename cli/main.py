@@ -3,6 +3,7 @@
 Exit status: 0 done and clean; 1 a check failed or something is left in the market; 2 usage or configuration error.
 """
 
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from cli.upkeep import register as register_upkeep
 from config.errors import ConfigurationError
 from config.guide import see
 from config.settings import EXCHANGES, ExchangeName
+from services.children import ending_signals
 
 app = typer.Typer(
     name="crypto-bot",
@@ -163,11 +165,11 @@ def rearm(
     raise typer.Exit(run_rearm(_exchanges([exchange])[0], by=by, reason=reason))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -50000 is an amount and no option
 def adjust(
     exchange: Exchange,
     asset: Annotated[str, typer.Argument(help="The asset: JPY, BTC; for bitFlyer's CFD collateral:JPY.")],
-    change: Annotated[str, typer.Argument(help="Signed: 100000 came in; `-- JPY -100000` went out.")],
+    change: Annotated[str, typer.Argument(help="Signed: 100000 came in, -100000 went out.")],
     by: Annotated[str, typer.Option("--by", help="Your name.")],
     reason: Annotated[str, typer.Option("--reason", help="What it was.")],
 ) -> None:
@@ -383,6 +385,8 @@ def _exchanges(names: list[str] | None) -> tuple[ExchangeName, ...]:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command line (default: this process's) and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal's encoding lacks ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _obey_signals()
         from cli.settings import take_common_options
@@ -405,14 +409,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _obey_signals() -> None:
-    """Let the first Ctrl+C or SIGTERM unwind what runs, so that no child process is left; further ones are ignored."""
+    """Let the first Ctrl+C, SIGTERM or hangup unwind what runs, so that no child is left; further ones are ignored."""
 
     def unwind(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in ending_signals():
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in ending_signals():
         signal.signal(each, unwind)
 
 

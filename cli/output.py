@@ -1,13 +1,16 @@
 """What commands print: one JSON document for programs, tables and sentences for people. No known secret passes."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,9 +19,32 @@ from rich.table import Table
 from services.logs import mask_known_secrets
 from trading.money import plain
 
-console = Console()
+
+class _Terminal(Console):
+    """A console that ends no work: rich would leave the process where the reader of a pipe has gone (Ctrl+C ends `tee`
+    too), and raises where the disk is full or the terminal was closed. What was under way must go on: orders are taken
+    back behind these sentences.
+    """
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _let_go(self.file)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with contextlib.suppress(OSError):  # it could not be told, and there is nowhere else to tell it
+            super().print(*objects, **options)
+
+
+def _let_go(stream: IO[str]) -> None:
+    """Nobody reads it any more: the rest goes nowhere, also what Python writes out at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+console = _Terminal()
 # Progress and remarks: never on stdout, which may be read by a program.
-remarks = Console(stderr=True)
+remarks = _Terminal(stderr=True)
 
 
 def say(sentence: str) -> None:
@@ -47,8 +73,11 @@ def plain_value(value: object) -> object:
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(mask_known_secrets(json.dumps(plain_value(value), ensure_ascii=False, indent=2)) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(mask_known_secrets(json.dumps(plain_value(value), ensure_ascii=False, indent=2)) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the exit status still says what came of the command
+        _let_go(sys.stdout)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 
-from cli.output import console
+from rich.markup import escape
+
+from cli.output import say
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import ExchangeName
@@ -37,7 +39,7 @@ def run_resolve(
         note = f"resolved by {by}: {reason}"
         ledger.record(account, name, event, WallClock().now(), venue_order_id=venue_order_id, note=note)
     told = "never came to be" if absent else f"is {venue_order_id} at the venue"
-    console.print(f"{account}: order {name} {told}, says {by}; the next reconcile goes on from there")
+    say(f"{account}: order {name} {escape(told)}, says {escape(by)}; the next reconcile goes on from there")
     return 0
 
 

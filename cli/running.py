@@ -1,4 +1,4 @@
-"""Run an asyncio program so that Ctrl+C and SIGTERM end it in order."""
+"""Run an asyncio program so that Ctrl+C, SIGTERM and the closing of its terminal end it in order."""
 
 import asyncio
 import signal
@@ -6,6 +6,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
 from typing import Any, TypeVar
+
+from services.children import ending_signals
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ def run_until_stopped(program: Callable[[asyncio.Event], Awaitable[int]]) -> int
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 
-    before = {each: signal.signal(each, on_signal) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, on_signal) for each in ending_signals()}
     thread = threading.Thread(target=work, name="crypto-bot")
     try:
         thread.start()

@@ -41,6 +41,7 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
 
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, interrupt)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes does not break off the stop
         return await stop_exchanges(
             settings, exchanges, by=_who(), reason=reason, close_positions=close_positions, interrupted=interrupted
         )
@@ -134,7 +135,7 @@ def run_rearm(exchange: ExchangeName, *, by: str, reason: str) -> int:
         rearm(settings.home, ledger, account, by, reason, WallClock().now())
     finally:
         ledger.close()
-    say(f"{exchange}: re-armed by {by}; the next cycle may place orders")
+    say(f"{exchange}: re-armed by {escape(by)}; the next cycle may place orders")
     return 0
 
 

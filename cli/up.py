@@ -37,6 +37,7 @@ from config.loader import load_settings
 from config.settings import ExchangeName, Settings
 from execution.hold import holder_elsewhere
 from execution.latch import kill_switch
+from services.children import ending_signals
 from services.clock import WallClock
 from services.ledger import Ledger, LedgerUnavailable
 from trading.stages import PAPER
@@ -74,7 +75,7 @@ def run_up(exchanges: Sequence[ExchangeName], *, port: int) -> int:
             server = stack.enter_context(prefect_server(settings.home / "prefect", port, password, settings.prefect))
             api = server.api
         stopped = threading.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in ending_signals():
             signal.signal(each, lambda *_: stopped.set())
         clean = _Operation(settings, tuple(exchanges), api, server, stopped, began).run()
     say("all is down" if clean else f"[red]an account is not proved empty: crypto-bot stop[/]{see(EMERGENCY)}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from cli.settings import logged, no_trace_of_refusal
 from config.loader import load_settings
 from config.settings import Endpoint, ExchangeName, Settings
+from services.children import ending_signals
 from services.simulated import find_venue, simulated_venues
 
 
@@ -34,7 +35,7 @@ def run_venue(
     for fault in faults:
         arguments.append(f"--fault={fault}")
     ended = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in ending_signals():
         signal.signal(each, lambda *_: ended.set())
     with contextlib.ExitStack() as stack:
         with no_trace_of_refusal(settings.home):

@@ -1,6 +1,7 @@
 """Prefect's worker and the runs that it has going: under `crypto-bot up`, and by itself as `crypto-bot worker`."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,10 @@ from cli.supervisor import Child, Process, Supervisor, end_in_order
 from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.loader import load_settings
+from config.reading import PREFIX
 from config.settings import Settings
+from services.children import ending_signals
+from services.ledger_database import checked_url
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _RUN_SECONDS = 20.0  # what a deployment's run may take to clear up behind itself
@@ -39,7 +43,7 @@ def run_worker() -> int:
     absolute_places(settings)
     with prefect_api(settings.home, settings.prefect) as api:
         stopped = threading.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in ending_signals():
             signal.signal(each, lambda *_: stopped.set())
         worker = Child("the worker", lambda: start_worker(settings))
         supervisor = Supervisor(say)
@@ -116,12 +120,30 @@ def _runs() -> Iterator[int]:
             yield int(process.name)
 
 
+def _quoted(text: str) -> str:
+    """As the environment's YAML reads it, whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def absolute_places(settings: Settings) -> None:
-    """The worker's runs have another working directory: what is named in the environment must be found from there, and
-    a strategy of the user's own in the folder in which the traders find it.
+    """The worker's runs have another working directory, a temporary one: what the settings name must be found from it,
+    or a backup would be gone with the run; and a strategy of the user's own in the folder in which the traders find it.
     """
     os.environ["CRYPTO_BOT_HOME"] = str(settings.home.resolve())
+    places = {
+        "MAINTENANCE__BACKUP_DIRECTORY": settings.maintenance.backup_directory,
+        "LOGGING__FILE_PATH": settings.logging.file_path,
+        "MONITORING__FILE_PATH": settings.monitoring.file_path,
+    }
+    for key, place in places.items():
+        if place is not None:
+            os.environ[f"{PREFIX}{key}"] = _quoted(str(place.resolve()))
+    url = checked_url(settings.ledger.url) if settings.ledger.url else None
+    if url is not None and not settings.ledger_is_shared:
+        os.environ[f"{PREFIX}LEDGER__URL"] = _quoted(f"sqlite:///{Path(url.database or '').resolve()}")
     modules = os.pathsep.join((os.environ.get("PYTHONPATH", ""), str(Path.cwd())))
     for name, told in (("CRYPTO_BOT_CONFIG", os.environ.get("CRYPTO_BOT_CONFIG", "")), ("PYTHONPATH", modules)):
         if told:
-            os.environ[name] = os.pathsep.join(str(Path(each).resolve()) for each in told.split(os.pathsep) if each)
+            os.environ[name] = os.pathsep.join(
+                str(Path(each).expanduser().resolve()) for each in told.split(os.pathsep) if each
+            )

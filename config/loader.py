@@ -152,7 +152,6 @@ def _validated(tree: Tree) -> Settings:
         details.sort(key=lambda each: each["type"] != "extra_forbidden")
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         raise ConfigurationError(_sentence(tree, details[0]) + more) from None
-    settings = settings.model_copy(update={"home": settings.home.expanduser()})
     check_possible(settings, tree)
     return settings
 

@@ -93,13 +93,15 @@ def _leaves(node: yaml.MappingNode, above: KeyPath, name: str) -> Iterator[tuple
         if isinstance(value_node, yaml.MappingNode) and value_node.value:
             yield from _leaves(value_node, (*above, key), name)
         else:
-            yield (*above, key), _value(value_node), line
+            yield (*above, key), _value(value_node, f"{name}:{line}: {'.'.join((*above, key))}"), line
 
 
-def _value(node: yaml.Node) -> Any:
+def _value(node: yaml.Node, place: str) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
+    except ValueError as error:  # a date that the calendar does not have, such as 2026-11-31
+        raise ConfigurationError(f"{place}: cannot be meant: {error}") from None
     finally:
         loader.dispose()
 
@@ -143,5 +145,5 @@ def _as_known(tree: Tree, words: Sequence[str]) -> KeyPath:
 def _parsed(text: str, place: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(f"{place}: the value is not valid YAML; put it in quotes") from error

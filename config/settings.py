@@ -18,7 +18,7 @@ from config.settings_maintenance import UpkeepSettings
 from config.settings_monitoring import MonitoringSettings
 from config.settings_prefect import PrefectSettings
 from config.settings_secrets import SecretsSettings
-from config.strict import Strict
+from config.strict import Place, Strict
 from trading.money import amount
 
 ExchangeName = Literal["bybit", "bitbank", "bitflyer", "okcoinjp"]
@@ -196,7 +196,7 @@ class LoggingSettings(Strict):
     handlers: tuple[Literal["console", "file"], ...] = Field(
         ("console", "file"), description="list of console (stderr) and file"
     )
-    file_path: Path | None = Field(None, description="path of the log file; null: <home>/logs/crypto-bot.log")
+    file_path: Place | None = Field(None, description="path of the log file; null: <home>/logs/crypto-bot.log")
     format: Literal["text", "json"] = Field("text", description="text for people, json: one object a line")
     mask_balances: bool = Field(False, description="true or false: hide balances, positions and profit in the log too")
 
@@ -208,7 +208,7 @@ class LedgerSettings(Strict):
 
 
 class Settings(Strict):
-    home: Path = Field(Path("var"), description="path of the directory for ledger, logs and locks")
+    home: Place = Field(Path("var"), description="path of the directory for ledger, logs and locks")
     data: DataSettings
     execution: ExecutionSettings
     exchanges: dict[ExchangeName, ExchangeSettings]

@@ -1,12 +1,11 @@
 """The section `monitoring`: where metrics go, and from which value on a watch speaks."""
 
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from config.strict import Strict
+from config.strict import Place, Strict
 
 SinkName = Literal["file", "prometheus", "cloud_monitoring"]
 # Cloud Monitoring takes a point of one series every 5 s, older pages say 10 s: designed for the longer.
@@ -35,7 +34,7 @@ class MonitoringSettings(Strict):
     flush_seconds: float = Field(
         30.0, ge=SHORTEST_FLUSH_SECONDS, description="seconds between two points of one series, 10 or more"
     )
-    file_path: Path | None = Field(None, description="path of the metrics file; null: <home>/metrics/metrics.jsonl")
+    file_path: Place | None = Field(None, description="path of the metrics file; null: <home>/metrics/metrics.jsonl")
     prometheus_port: int = Field(
         9464, ge=1024, le=65000, description="TCP port on loopback; each process takes the first free one from here on"
     )

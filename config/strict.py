@@ -1,6 +1,20 @@
 """What every section of the settings is made of."""
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~ and names no home directory that is known here") from None
+
+
+# In a file no shell expands `~/backups`: without this, a folder of that name would be made wherever the command runs.
+Place = Annotated[Path, AfterValidator(_expanded)]
 
 
 class Strict(BaseModel):

@@ -131,15 +131,17 @@ def make_backup(
     """
     where = directory or backup_directory(settings)
     path = where / now.astimezone(UTC).strftime(_NAME)
-    with _alone(settings.home), scratch(settings.home) as room:
-        ledger = room / LEDGER_PART
+    with contextlib.ExitStack() as stack:
         try:
+            stack.enter_context(_alone(settings.home))
+            room = stack.enter_context(scratch(settings.home))
+            ledger = room / LEDGER_PART
             where.mkdir(parents=True, exist_ok=True)
             snapshot(settings.ledger_url, ledger)
             manifest = _write(path, ledger, texts, secret, now, room)
             told = read_backup(path, secret)
         except (OSError, BackupUnreadable) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            reason = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else error
             left = backups_in(where)
             older = f"the newest one is still {left[0].name}" if left else "there is none from before"
             raise BackupFailed(f"no backup was made in {where}: {reason}; {older}") from error

@@ -1,6 +1,7 @@
 """The settings as they go into a backup: what is in force and the files that it comes from, without passwords."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,5 +14,6 @@ def settings_texts(environ: Mapping[str, str]) -> dict[str, str]:
     texts = {"settings.yml": mask_secrets(show_settings(environ=environ))}
     for number, name in enumerate(filter(None, environ.get("CRYPTO_BOT_CONFIG", "").split(os.pathsep)), 1):
         path = Path(name).expanduser()
-        texts[f"config/{number}-{path.name}"] = mask_secrets(path.read_text(encoding="utf-8"))
+        name = re.sub(r"[^\w.-]", "_", path.name)  # as a backup takes it; the number tells two files apart
+        texts[f"config/{number}-{name}"] = mask_secrets(path.read_text(encoding="utf-8"))
     return texts

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from types import FrameType
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """The signals that end a process in order: Ctrl+C, SIGTERM and the terminal's closing (not under `nohup`)."""
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return signal.SIGINT, signal.SIGTERM, *hangup
+
+
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Let Ctrl+C and SIGTERM wait for the end of the block: a child that begins in that moment is not forgotten.
+    """Let what ends us in order wait for the end of the block: a child that begins in that moment is not forgotten.
 
-    The child itself begins with the usual answers to both. In another thread than the main one nothing is to be held:
+    The child itself begins with the usual answers to it. In another thread than the main one nothing is to be held:
     Python runs no handlers there.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -22,7 +28,7 @@ def signals_held() -> Iterator[None]:
     def hold(number: int, frame: FrameType | None) -> None:
         held.append(number)
 
-    before = {each: signal.signal(each, hold) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, hold) for each in ending_signals()}
     try:
         yield
     finally:

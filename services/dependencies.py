@@ -16,8 +16,10 @@ from services.ledger import RungRecord
 from trading.checks import Check
 
 _SECONDS = 180.0
-PIP = (sys.executable, "-m", "pip", "list", "--outdated", "--format=json", "--disable-pip-version-check", "--retries=1")
+PIP = (sys.executable, "-m", "pip", "list", "--format=json", "--disable-pip-version-check", "--retries=1")
 AUDIT = (sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off", "--skip-editable", "--desc=off")
+# The index may hold somebody else's package of this name: nothing that it says of it is about us.
+_OURS = "crypto-bot"
 _EXACT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;,]+)\s*(?:;.*)?")
 _DIRECT = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -38,7 +40,7 @@ def dependency_checks(
     `pip` and `audit` are the programs that are asked, each for `seconds` at most.
     """
     return (
-        _pinned(requires_of("crypto-bot")),
+        _pinned(requires_of(_OURS)),
         *_certified(certificates, version("ccxt")),
         *_newest(pip, seconds),
         _notices(audit, seconds),
@@ -89,13 +91,17 @@ def _certified(certificates: Sequence[RungRecord], ccxt: str) -> list[Check]:
 def _newest(program: Sequence[str], seconds: float) -> list[Check]:
     """What is newer in the index: news, not a fault. A newer ccxt is told apart."""
     try:
-        listed = _json_of(program, seconds)
+        listed = _json_of((*program, "--outdated"), seconds)
         newer = {str(row["name"]).lower(): (str(row["version"]), str(row["latest_version"])) for row in listed}
+        # Of an index that it cannot reach pip says the same as of one that holds nothing newer: an empty list.
+        if not newer and not _json_of((*program, "--uptodate"), seconds):
+            raise _NotReached("no package was found in the index, if it was reached")
     except _NotReached as error:
         return [Check("newer versions", True, f"not known: {error}")]
     except (KeyError, TypeError):
         return [Check("newer versions", True, "not known: pip's list is not as expected")]
-    direct = {m[0].lower() for each in requires_of("crypto-bot") if (m := _DIRECT.match(each))}
+    newer.pop(_OURS, None)
+    direct = {m[0].lower() for each in requires_of(_OURS) if (m := _DIRECT.match(each))}
     told = ", ".join(f"{name} {have} → {new}" for name, (have, new) in sorted(newer.items()) if name in direct)
     others = sum(name not in direct for name in newer)
     found = [Check("newer versions", True, f"{told or 'none of those we use directly'}; {others} below them")]
@@ -113,7 +119,8 @@ def _notices(program: Sequence[str], seconds: float) -> Check:
     """Known vulnerabilities of what is installed."""
     try:
         told = _json_of(program, seconds)
-        rows: list[Mapping[str, Any]] = told["dependencies"]
+        every: list[Mapping[str, Any]] = [row for row in told["dependencies"] if row["name"] != _OURS]
+        rows = [row for row in every if "skip_reason" not in row]  # the others were not looked up
         found = [
             f"{row['name']} {row['version']}: {each['id']}, repaired in {', '.join(each['fix_versions']) or 'none yet'}"
             for row in rows
@@ -123,7 +130,10 @@ def _notices(program: Sequence[str], seconds: float) -> Check:
         return Check("security notices", True, f"not known: {error}")
     except (KeyError, TypeError):
         return Check("security notices", True, "not known: the list of pip-audit is not as expected")
-    return Check("security notices", not found, "; ".join(found) or f"none for {len(rows)} packages")
+    if every and not rows:
+        return Check("security notices", True, f"not known: none of {len(every)} packages could be looked up")
+    left = f"; {len(every) - len(rows)} packages could not be looked up" if len(rows) < len(every) else ""
+    return Check("security notices", not found, ("; ".join(found) or f"none for {len(rows)} packages") + left)
 
 
 def _json_of(program: Sequence[str], seconds: float) -> Any:

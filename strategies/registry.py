@@ -38,7 +38,7 @@ def strategy(name: str) -> Callable[..., "Target"]:
         raise StrategyError(f"strategy.name: no strategy {name!r}: {hint} your own is named by a dotted path")
     try:
         module = import_module(module_name)
-    except Exception as error:  # a user's module may do anything when it is imported
+    except (Exception, SystemExit) as error:  # a user's module may do anything when it is imported
         said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise StrategyError(f"strategy.name: cannot import {module_name!r} for {name!r}: {said}") from error
     function: Callable[..., Target] | None = getattr(module, function_name, None)

@@ -351,11 +351,16 @@ def _strategy(settings: Settings) -> Strategy:
     def guarded(candles: Any, position: Decimal) -> Target:
         """A user's own code may say anything when it fails, and the text goes into Prefect's and our records."""
         try:
-            return strategy(candles, position)
+            target: object = strategy(candles, position)
+        except SystemExit as error:  # it would end the trader past everything that takes its orders back
+            raise StrategyError(f"{settings.strategy.name} wanted to leave the process (status {error.code})") from None
         except Exception as error:
             if (hidden := mask_secrets(str(error))) == str(error):
                 raise
             raise StrategyError(f"{type(error).__name__}: {hidden}") from error
+        if not isinstance(target, Target):
+            raise StrategyError(f"{settings.strategy.name} gave a {type(target).__name__} instead of a Target")
+        return target
 
     return guarded
 

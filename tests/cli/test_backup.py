@@ -79,3 +79,13 @@ def test_maintenance_runs_without_a_server_and_says_what_it_found(command: Comma
     found = told(command, "maintenance", *parts)
     assert found["well"] and tuple(found["parts"]) == parts
     assert "no Prefect server runs here" in str(found["parts"]["database-upkeep"])
+
+
+def test_a_ledger_that_cannot_be_read_hides_nothing_of_what_the_other_parts_found(command: Command, home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "ledger.db").write_bytes(b"no database" * 1000)
+    done = command.run("maintenance", "heartbeat", "database-upkeep", "--json")
+    parts = json.loads(done.stdout)["parts"]
+    assert done.returncode == 1 and tuple(parts) == ("heartbeat", "database-upkeep")
+    assert "cannot be used" in parts["heartbeat"][0]["detail"]
+    assert "cannot be used" in parts["database-upkeep"][0]["detail"]

@@ -54,7 +54,7 @@ def in_flight(command: Command, exchange: str) -> int:
         ledger.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
 def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     assert "Traceback" not in command.said(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
 def test_a_signal_between_two_cycles_takes_the_resting_order_back(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
@@ -95,6 +95,16 @@ def test_once_is_one_cycle_that_fills_and_clears_up(command: Command, trader: Ca
     assert len(orders(url)) == 1 and orders(url)[0]["status"] == "filled"
     assert resting(url) == []
     assert done.stderr == ""
+
+
+def test_a_strategy_that_wants_to_leave_the_process_ends_no_trader(
+    command: Command, trader: Callable[..., str]
+) -> None:
+    words = "--set=strategy.name=tests.cli.strategies.leaves"
+    trader("bitflyer", "stepped", words)
+    done = command.run("trade", "bitflyer", "--once", words)
+    assert done.returncode == 0 and "proved by reading again" in done.stdout, done.stderr
+    assert "tests.cli.strategies.leaves wanted to leave the process (status 3)" in done.stderr
 
 
 def test_a_second_trader_is_refused_and_told_who_the_first_is(command: Command, trader: Callable[..., str]) -> None:

@@ -349,3 +349,26 @@ def test_metrics_lie_under_home_unless_told_otherwise() -> None:
     words = ["monitoring.file_path=/mnt/metrics.jsonl", "monitoring.target=127.0.0.1:50051"]
     settings = load_settings(overrides=words, environ={})
     assert settings.metrics_file == Path("/mnt/metrics.jsonl") and settings.monitoring.target == "127.0.0.1:50051"
+
+
+def test_a_tilde_in_a_file_means_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = "home: ~/bot\nmaintenance: {backup_directory: ~/backups}\nlogging: {file_path: ~/my.log}\n"
+    seen = load_settings((file(tmp_path, named),), (), {})
+    assert seen.home == tmp_path / "bot"
+    assert seen.maintenance.backup_directory == tmp_path / "backups"
+    assert seen.log_file == tmp_path / "my.log"
+    assert "names no home directory" in refusal("home=~nobody-of-this-name/bot")
+
+
+def test_a_date_that_the_calendar_does_not_have_is_refused_with_its_line(tmp_path: Path) -> None:
+    window = "{starts_at: 2026-11-31T10:00:00+09:00, ends_at: 2026-12-01T10:00:00+09:00, why: announced}"
+    named = f"exchanges:\n  bitbank:\n    maintenance: [{window}]\n"
+    said = refusal(files=(file(tmp_path, named),))
+    assert "my.yml:3: exchanges.bitbank.maintenance: cannot be meant: day is out of range for month" in said
+    assert "not valid YAML" in refusal("data.symbol=2026-13-45")
+
+
+@pytest.mark.parametrize("key", ["log_days", "prefect_run_days", "prefect_artifact_days", "heartbeat_max_age_seconds"])
+def test_a_time_that_no_calendar_reaches_is_refused(key: str) -> None:
+    assert "less than or equal to" in refusal(f"maintenance.{key}=10000000")

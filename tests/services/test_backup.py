@@ -30,6 +30,7 @@ from services.backup import (
     read_backup,
     taken_at,
 )
+from services.backup_texts import settings_texts
 from services.ledger import Lease, Ledger
 from tests.services.samples import ACCOUNT, NOW, fill, resting
 
@@ -203,3 +204,21 @@ def test_without_a_secret_or_with_a_short_one_no_backup_is_made(
 def test_the_time_in_a_name_is_utc(lone: Settings) -> None:
     tokyo = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).astimezone()
     assert taken_at(make_backup(lone, {}, SECRET, tokyo).path) == tokyo
+
+
+def test_a_home_that_cannot_be_written_is_told_and_is_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    made = load_settings(overrides=[f"home={tmp_path / 'file'}"], environ={})
+    with pytest.raises(BackupFailed, match=r"no backup was made in .*/backups: .*/file: File exists; there is none"):
+        make_backup(made, {}, SECRET, NOW)
+
+
+def test_a_configuration_file_of_any_name_goes_into_the_backup(lone: Settings, tmp_path: Path) -> None:
+    named = tmp_path / "my config (本番).yml"
+    named.write_text("data: {exchange: bitbank}\n", encoding="utf-8")
+    texts = settings_texts({"CRYPTO_BOT_CONFIG": str(named), "CRYPTO_BOT_HOME": str(lone.home)})
+    made = make_backup(lone, texts, SECRET, NOW)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    read_backup(made.path, SECRET, unpacked)
+    assert (unpacked / "config" / "1-my_config__本番_.yml").read_text(encoding="utf-8") == named.read_text("utf-8")

@@ -114,6 +114,26 @@ def test_an_index_that_is_not_reached_is_said_and_is_no_failure() -> None:
     assert told["security notices"] == "not known: no answer in 1 s"
     found = dependency_checks([], pip=("/no/such/program",), audit=says('{"other": 1}'))
     assert wrong(found) == [] and all("not known" in each.detail for each in found[1:])
+    found = dependency_checks([], pip=says("[]"), audit=says(SAFE))  # what pip prints without an index, with status 0
+    assert (
+        "not known: no package was found in the index" in {each.name: each.detail for each in found}["newer versions"]
+    )
+
+
+def test_notices_of_packages_that_were_not_looked_up_are_not_told_as_none() -> None:
+    skipped = '{"name": "aiohttp", "skip_reason": "Dependency not found on PyPI and could not be audited"}'
+    found = dependency_checks([], pip=says(OUTDATED), audit=says(f'{{"dependencies": [{skipped}]}}'))
+    assert found[-1].detail == "not known: none of 1 packages could be looked up"
+    found = dependency_checks([], pip=says(OUTDATED), audit=says(SAFE.replace("[{", f"[{skipped}, {{", 1)))
+    assert found[-1].detail == "none for 1 packages; 1 packages could not be looked up"
+
+
+def test_a_strangers_package_of_our_name_is_no_news() -> None:
+    listed = '[{"name": "crypto-bot", "version": "0.1.0", "latest_version": "3.5.4"}]'
+    unsafe = UNSAFE.replace("aiohttp", "crypto-bot")
+    found = dependency_checks([], pip=says(listed), audit=says(unsafe, status=1))
+    assert wrong(found) == []
+    assert not [each for each in found if "3.5.4" in each.detail or "PYSEC-1" in each.detail]
 
 
 # -- database and logs
