@@ -1,7 +1,9 @@
 """What commands print: one JSON document for programs, tables and sentences for people. No known secret passes."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,14 +18,25 @@ from rich.table import Table
 from services.logs import mask_known_secrets
 from trading.money import plain
 
-console = Console()
+
+class _Screen(Console):
+    """Where sentences go. Its reader may have gone (`| tee`, which Ctrl+C ends first): that ends no work of ours."""
+
+    def on_broken_pipe(self) -> None:
+        """Be silent from now on; rich itself would end the process."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _Screen()
 # Progress and remarks: never on stdout, which may be read by a program.
 remarks = Console(stderr=True)
 
 
 def say(sentence: str) -> None:
     """Print a sentence for people; it is not broken into lines, so that a command in it can be copied."""
-    console.print(mask_known_secrets(sentence), soft_wrap=True)
+    with contextlib.suppress(OSError):  # a terminal that was closed: those who look after orders go on without it
+        console.print(mask_known_secrets(sentence), soft_wrap=True)
 
 
 def plain_value(value: object) -> object:
