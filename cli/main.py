@@ -409,7 +409,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _obey_signals() -> None:
-    """Let the first Ctrl+C or SIGTERM unwind what runs, so that no child process is left; further ones are ignored."""
+    """Let the first Ctrl+C or SIGTERM unwind what runs, so that no child process is left; further ones are ignored.
+
+    A terminal that is closed, or a connection that breaks, means what SIGTERM means then (under nohup: nothing).
+    """
 
     def unwind(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -418,6 +421,8 @@ def _obey_signals() -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, unwind)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 if __name__ == "__main__":

@@ -180,6 +180,16 @@ async def test_an_interrupted_stop_tells_what_is_left_and_what_to_do(
     assert "Traceback" not in said
 
 
+async def test_a_terminal_that_is_closed_ends_no_stop(command: Command, venues: Venues) -> None:
+    venue = venues("bitflyer", clock="wall")["bitflyer"]  # its proof takes some seconds
+    await rest_orders(command.home, venue, ours=1, by_hand=1)
+    process = command.start("stop", "--exchange", "bitflyer")
+    until(lambda: not resting(venue.address.control_url), "an empty market")
+    process.send_signal(signal.SIGHUP)
+    assert command.ended(process) == 0, command.said(process)
+    assert "nothing is left in the market" in command.said(process)
+
+
 async def test_a_home_that_cannot_be_written_still_cancels_and_is_not_called_clean(
     command: Command, venues: Venues
 ) -> None:

@@ -70,7 +70,20 @@ def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     assert "Traceback" not in command.said(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl+C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl+C"),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(
+            signal.SIGHUP,
+            id="a closed terminal",
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup: it means nothing"
+            ),
+        ),
+    ],
+)
 def test_a_signal_between_two_cycles_takes_the_resting_order_back(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
