@@ -1,5 +1,6 @@
 """What dies starts again; what dies again and again is given up."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ import pytest
 from cli.supervisor import MOST_DEATHS, Child, Process, Supervisor
 from cli.up import _Operation
 from config.loader import load_settings
+from execution.hold import hold_account
+from execution.latch import kill_switch
 from services.ledger import Ledger
 from tests.cli.command import until
 
@@ -186,3 +189,18 @@ def test_a_disk_that_takes_no_log_keeps_no_trader_from_being_ended(tmp_path: Pat
     finally:
         trader.kill()
         up.ledger.close()
+
+
+async def test_orders_of_a_trader_in_another_terminal_are_not_taken_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(environ={"CRYPTO_BOT_HOME": str(tmp_path)})
+    up = _Operation(settings, ("bybit",), "http://127.0.0.1:9/api", None, threading.Event(), began=0.0)
+    with contextlib.closing(Ledger(settings.ledger_url)) as up.ledger:
+        async with hold_account(tmp_path, "bybit", up.ledger, "host:1"):
+            assert up._held_elsewhere("bybit") == "bybit is traded by host:1"
+            up._after_death("bybit")
+            up._give_up("bybit")
+        assert "taken back" not in capsys.readouterr().out
+        assert kill_switch(tmp_path, up.ledger, "bybit") is None
+        assert up._held_elsewhere("bybit") == ""
