@@ -1,5 +1,6 @@
 """Without the Prefect API nothing new is placed; what rests is taken back; trading resumes when the API is back."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -50,6 +51,26 @@ def test_a_trader_without_prefect_places_nothing_and_takes_back_what_rests(
         assert command.ended(process) == 0, command.said(process)
     assert resting(url) == []
     assert "Traceback" not in command.said(process), command.said(process)
+
+
+def test_a_trader_whose_prefect_hangs_in_the_middle_of_a_cycle_can_be_ended(
+    command: Command, venues: Venues, tmp_path: Path
+) -> None:
+    url = venues("bybit")["bybit"].address.control_url
+    certify(command.home, "bybit", *RESTING)
+    port = free_port()
+    command.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    with prefect_server(tmp_path / "prefect", port) as server:
+        server.wait_until_up()
+        process = command.start("trade", "bybit", *RESTING)
+        until(lambda: command.said(process).count("ramp_100:") >= 2 or process.poll() is not None, "two cycles")
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        try:
+            process.send_signal(signal.SIGINT)
+            assert command.ended(process, 60) == 0, command.said(process)
+        finally:
+            os.killpg(server.process.pid, signal.SIGCONT)
+    assert resting(url) == []
 
 
 class _Sick(BaseHTTPRequestHandler):
