@@ -139,7 +139,10 @@ def worker() -> None:
 
 @app.command()
 def stop(
-    exchange: Annotated[str, typer.Option("--exchange", "-e", help="One exchange, or all.")] = "all",
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option("--exchange", "-e", help="Only this exchange (default: all); may be given several times."),
+    ] = None,
     close_positions: Annotated[
         bool, typer.Option("--close-positions", help="Also close perpetual positions at the market.")
     ] = False,
@@ -149,7 +152,8 @@ def stop(
     """Emergency stop: no new orders, cancel everything, read again until nothing is left. Needs no Prefect."""
     from cli.stopping import run_stop
 
-    names = EXCHANGES if exchange == "all" else _exchanges([exchange])
+    every = any(name.lower() == "all" for name in exchange or ("all",))
+    names = EXCHANGES if every else _exchanges(exchange)
     raise typer.Exit(run_stop(names, close_positions=close_positions, reason=reason, as_json=as_json))
 
 

@@ -1,7 +1,7 @@
 """What commands print: one JSON document for programs, tables and sentences for people. No known secret passes."""
 
-import contextlib
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -31,8 +31,11 @@ class _Terminal(Console):
         _let_go(self.file)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        with contextlib.suppress(OSError):  # it could not be told, and there is nowhere else to tell it
+        try:
             super().print(*objects, **options)
+        except OSError as error:  # it could not be told, and there is nowhere else to tell it
+            if error.errno == errno.EIO:  # a terminal that was closed
+                self.on_broken_pipe()
 
 
 def _let_go(stream: IO[str]) -> None:
@@ -76,7 +79,10 @@ def print_json(value: object) -> None:
     try:
         sys.stdout.write(mask_known_secrets(json.dumps(plain_value(value), ensure_ascii=False, indent=2)) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # the exit status still says what came of the command
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # Nobody reads it: the exit status still says what came of the command.
         _let_go(sys.stdout)
 
 

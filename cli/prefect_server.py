@@ -51,6 +51,7 @@ SERVER_ENVIRONMENT = {
 # A trader whose API is away takes its orders back: Prefect's client may not keep it waiting for a minute before that.
 CLIENT_ENVIRONMENT = {
     "PREFECT_CLIENT_MAX_RETRIES": "2",  # after 2 and 4 seconds
+    "PREFECT_API_REQUEST_TIMEOUT": "10",  # seconds, for 60: a server that hangs says nothing at all
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason: str, as_json: bool) -> int:
     """Stop the exchanges; exit status 0 only when every one is latched and proved empty of orders.
 
-    The first SIGTERM or Ctrl+C ends it with a report of what was last seen (status 1), the second at once.
+    The first SIGTERM or Ctrl+C ends it with a report of what was last seen (status 1), the second at once. A terminal
+    that is closed ends nothing.
     """
     from execution.emergency import stop_exchanges
 
     settings = load_settings()
     _log_if_possible(settings)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def run() -> "EmergencyStop":
         loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
@@ -41,30 +43,31 @@ def run_stop(exchanges: Sequence[ExchangeName], *, close_positions: bool, reason
 
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, interrupt)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes does not break off the stop
         return await stop_exchanges(
             settings, exchanges, by=_who(), reason=reason, close_positions=close_positions, interrupted=interrupted
         )
 
     stop = asyncio.run(run())
-    if as_json:
-        print_json(
-            {
-                "clean": stop.clean,
-                "latched": stop.report.latched,
-                "exchanges": {venue.account.partition("@")[0]: venue for venue in stop.report.venues},
-                "not_running": stop.idle,
-                "not_reached": stop.unreached,
-                "problems": stop.problems,
-                "to_do": stop.to_do,
-            }
-        )
-    else:
-        _show(stop)
-    if settings.alerts.channels:  # after the proof and after its telling: nobody waits for a channel
-        from cli.telling import tell_stop
+    try:
+        if as_json:
+            print_json(
+                {
+                    "clean": stop.clean,
+                    "latched": stop.report.latched,
+                    "exchanges": {venue.account.partition("@")[0]: venue for venue in stop.report.venues},
+                    "not_running": stop.idle,
+                    "not_reached": stop.unreached,
+                    "problems": stop.problems,
+                    "to_do": stop.to_do,
+                }
+            )
+        else:
+            _show(stop)
+    finally:
+        if settings.alerts.channels:  # after the proof and after its telling: nobody waits for a channel
+            from cli.telling import tell_stop
 
-        tell_stop(settings, exchanges, stop.report, latched=stop.report.latched, to_do=stop.to_do)
+            tell_stop(settings, exchanges, stop.report, latched=stop.report.latched, to_do=stop.to_do)
     return 0 if stop.clean else 1
 
 

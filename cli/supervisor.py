@@ -121,8 +121,13 @@ class Supervisor:
             child.waits_for = held
             if held:
                 self._say(f"{child.name} waits: {held}")
-        if not held:
+        if held:
+            return
+        try:
             child.process = child.start()
+        except OSError as error:  # no memory for a process, a disk that takes no log: the other children go on
+            self._say(f"[red]{child.name} could not be started ({error})[/]; it is tried again")
+            child.deaths.append(self._now())
 
 
 def end_in_order(process: Process | None, number: signal.Signals, seconds: float) -> int | None:

@@ -213,7 +213,8 @@ async def run_cycles(
         key_refused = await _kept_going(here, stop, api, "looking after the key", look_after_key(here)) is False
         if api_is_up(api) and not key_refused:
             named = cycle_id(here.clock.now(), pace)
-            report = await _kept_going(here, stop, api, f"cycle {named}", trading_cycle(here.name, named))
+            cycle = _or_taken_back(here, trading_cycle(here.name, named))
+            report = await _kept_going(here, stop, api, f"cycle {named}", cycle)
             if report is not None:
                 told(report)
                 tell(here.name, CYCLE_DONE, cycle=report.cycle_id)
@@ -227,6 +228,27 @@ async def run_cycles(
                 log.error("%s: the Prefect API is away: no new orders until it is back%s", here.name, see(API_AWAY))
                 tell_away(here.settings, here.name)
             await _kept_going(here, stop, api, "taking back what rests", settle(here.desk, here.symbol))
+
+
+async def _or_taken_back(here: "TradingSession", cycle: Coroutine[Any, Any, T]) -> T:
+    """Await a cycle; where something else than the venue or the ledger fails it, what rests is taken back first.
+
+    Prefect's API says that it is well while its database is away: no cycle then comes as far as its reconcile.
+    """
+    from exchanges.errors import VenueError
+    from execution.hold import AccountHeld
+    from execution.settle import settle
+    from services.clock import ClockGone
+    from services.ledger import LeaseLost, LedgerUnavailable
+
+    try:
+        return await cycle
+    except (AccountHeld, LeaseLost, ClockGone, VenueError, LedgerUnavailable):
+        raise
+    except Exception:  # whatever it is, the market does not wait for its end
+        if here.ledger.in_flight(here.desk.account):
+            await settle(here.desk, here.symbol)
+        raise
 
 
 async def _review(here: "TradingSession", fallen: Fallen | None) -> None:

@@ -35,7 +35,7 @@ from config.errors import ConfigurationError
 from config.guide import EMERGENCY, KILL_SWITCH, see
 from config.loader import load_settings
 from config.settings import ExchangeName, Settings
-from execution.hold import holder_elsewhere
+from execution.hold import holder_elsewhere, holder_here
 from execution.latch import kill_switch
 from services.children import ending_signals
 from services.clock import WallClock
@@ -233,10 +233,14 @@ class _Operation:
         tell_stop(self.settings, (name,), stop.report, latched=stop.report.latched, to_do=stop.to_do)
 
     def _held_elsewhere(self, name: ExchangeName) -> str:
-        """Why a trader of another host is in the way; its orders are not ours to take back."""
+        """Why a trader that is not ours is in the way, of another host or of another terminal; its orders are not ours
+        to take back. Asked while our own does not run.
+        """
         account = self.settings.account(name)
         try:
-            holder = holder_elsewhere(self.settings.home, self.ledger, account, WallClock().now())
+            holder = holder_here(self.settings.home, account) or holder_elsewhere(
+                self.settings.home, self.ledger, account, WallClock().now()
+            )
         except LedgerUnavailable as error:
             return str(error)
         return f"{account} is traded by {holder}" if holder else ""
@@ -299,7 +303,8 @@ class _Operation:
         if provisioning is not None:
             if provisioning.poll() is None:
                 provisioning.kill()
-            pausing = self._start("provision", "cli.provision", "--pause")
+            with contextlib.suppress(OSError):  # a disk that takes no log: the traders end all the same
+                pausing = self._start("provision", "cli.provision", "--pause")
         statuses = end_all([child.process for child in self.traders.values()], signal.SIGTERM, _TRADER_SECONDS)
         self.supervisor.finish_clearing()
         unproved = [

@@ -92,6 +92,8 @@ async def stop_exchanges(
     Raises nothing for what one exchange, or the ledger, does. `interrupted`, once set, ends it with a report of what
     was last seen.
     """
+    # Typed into a terminal of another encoding it holds bytes that neither a ledger nor a screen takes.
+    reason = reason.encode(errors="replace").decode()
     books = LedgerInReach(lambda: Ledger(settings.ledger_url, busy_seconds=BUSY_SECONDS))
     clock = WallClock()
     try:

@@ -83,6 +83,21 @@ def holder_elsewhere(home: Path, ledger: Ledger, account: str, now: datetime) ->
     return "" if holder in here else holder
 
 
+def holder_here(home: Path, account: str) -> str:
+    """Which process of this home holds the account now; "" when none does. Not for the process that may hold it."""
+    try:
+        handle = os.open(_lock_path(home, account), os.O_RDONLY)
+    except OSError:  # nobody has held it yet
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (_names(handle) or ["another process"])[0]
+    finally:
+        os.close(handle)
+    return ""
+
+
 def beside_the_holder(execution: ExecutionSettings) -> ExecutionSettings:
     """The request budget of a process whose account is traded from another host, where it cannot be counted with.
 

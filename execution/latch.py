@@ -3,6 +3,7 @@
 Setting tries the ledger first and falls back to the file; reading looks at both; re-arming clears both.
 """
 
+import contextlib
 import json
 import os
 from datetime import UTC, datetime
@@ -111,11 +112,11 @@ def _read(path: Path, account: str) -> Latch | None:
 def _write(path: Path, latch: Latch) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(
-            {"account": latch.account, "reason": latch.reason, "by": latch.by, "at": latch.at.isoformat()},
-            file,
-        )
+    draft.touch()
+    told = {"account": latch.account, "reason": latch.reason, "by": latch.by, "at": latch.at.isoformat()}
+    # A full disk takes a name and no words: the empty file says the same, stop (`_read`).
+    with contextlib.suppress(OSError), draft.open("w", encoding="utf-8") as file:
+        json.dump(told, file)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

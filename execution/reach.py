@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from config.errors import ConfigurationError
-from services.ledger import Ledger, LedgerUnavailable
+from services.ledger import Ledger, LedgerConflict, LedgerUnavailable
+from trading.orders import IllegalTransition
 
 T = TypeVar("T")
 
@@ -73,7 +74,9 @@ class LedgerInReach:
         return self._ledger
 
     async def ask(self, work: Callable[[Ledger], T]) -> T:
-        """Return what `work` makes of the ledger. Raises LedgerUnavailable, also when it takes too long."""
+        """Return what `work` makes of the ledger. Raises LedgerUnavailable, also when it takes too long or fails in a
+        way of its own; LedgerConflict and IllegalTransition as they are.
+        """
         async with self._asking:
             if self._running:
                 raise LedgerUnavailable("the ledger still owes an answer to an earlier question")
@@ -90,6 +93,10 @@ class LedgerInReach:
                 except ConfigurationError as error:
                     raise LedgerUnavailable(str(error)) from error
             return work(self._ledger)
+        except (LedgerUnavailable, LedgerConflict, IllegalTransition):
+            raise
+        except Exception as error:  # a row that cannot be read, a text that no database takes: cancelling goes on
+            raise LedgerUnavailable(f"the ledger failed with {type(error).__name__}: {error}") from error
         finally:
             self._running -= 1
 

@@ -22,7 +22,7 @@ from execution.latch import kill_switch as kill_switch
 from execution.latch import set_latch
 from execution.reach import LedgerInReach
 from services.clock import Clock
-from services.ledger import Lease, Ledger, LedgerUnavailable
+from services.ledger import Lease, Ledger, LedgerConflict, LedgerUnavailable
 from trading.market import Position
 from trading.orders import VenueOrder
 
@@ -143,7 +143,7 @@ async def latch_all(
             try:
                 await books.ask(lambda known, name=account: known.latch(name, reason, by, clock.now()))  # type: ignore[misc]
                 continue
-            except LedgerUnavailable as error:
+            except (LedgerUnavailable, LedgerConflict) as error:
                 away = str(error)  # cancelling does not wait for the same answer four times
         try:
             set_latch(home, None, account, reason, by, clock.now())

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,9 @@ def run(code: str, stdout: int) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_reader_that_has_gone_breaks_off_no_work_and_changes_no_exit_status() -> None:
-    reading, writing = os.pipe()
+@pytest.mark.parametrize("make", [os.pipe, os.openpty], ids=["a pipe", "a terminal"])
+def test_a_reader_that_has_gone_breaks_off_no_work(make: Callable[[], tuple[int, int]]) -> None:
+    reading, writing = make()
     os.close(reading)
     try:
         done = run(GOES_ON, writing)

@@ -47,6 +47,27 @@ async def test_twenty_orders_at_each_venue_are_gone_and_the_proof_is_told(comman
     assert not imported & {"prefect", "pandas"}
 
 
+async def test_a_reason_typed_in_another_encoding_stops_no_stop(command: Command, venues: Venues) -> None:
+    venue = venues("bybit")["bybit"]
+    await rest_orders(command.home, venue, ours=1, by_hand=1)
+    in_shift_jis = "緊急停止".encode("shift_jis").decode("utf-8", "surrogateescape")
+
+    done = command.run("stop", "--exchange", "bybit", "--reason", in_shift_jis)
+
+    assert resting(venue.address.control_url) == []
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert latched(command.home)["bybit"]
+    assert json.loads(command.run("status", "--json").stdout)["bybit"]["kill_switch"].startswith("SET: ?")
+
+
+@pytest.mark.parametrize("names", [("bybit", "bitbank"), ("bybit", "ALL")])
+def test_every_exchange_that_is_named_is_stopped(command: Command, names: tuple[str, str]) -> None:
+    done = command.run("stop", "--exchange", names[0], "-e", names[1])
+    assert done.returncode == 0, done.stderr
+    every = names[1] == "ALL"
+    assert latched(command.home) == {name: every or name in names for name in EXCHANGES}
+
+
 @pytest.mark.parametrize("damage", ["corrupt", "locked"])
 async def test_a_ledger_that_does_not_answer_stops_no_stop(command: Command, venues: Venues, damage: str) -> None:
     venue = venues("bybit")["bybit"]
@@ -157,6 +178,16 @@ async def test_an_interrupted_stop_tells_what_is_left_and_what_to_do(
     assert sum("LEFT buy" in each for each in told["to_do"]) == 2
     assert any("crypto-bot stop --exchange bitbank" in each for each in told["to_do"])
     assert "Traceback" not in said
+
+
+async def test_a_terminal_that_is_closed_ends_no_stop(command: Command, venues: Venues) -> None:
+    venue = venues("bitflyer", clock="wall")["bitflyer"]  # its proof takes some seconds
+    await rest_orders(command.home, venue, ours=1, by_hand=1)
+    process = command.start("stop", "--exchange", "bitflyer")
+    until(lambda: not resting(venue.address.control_url), "an empty market")
+    process.send_signal(signal.SIGHUP)
+    assert command.ended(process) == 0, command.said(process)
+    assert "nothing is left in the market" in command.said(process)
 
 
 async def test_a_home_that_cannot_be_written_still_cancels_and_is_not_called_clean(

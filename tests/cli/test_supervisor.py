@@ -1,14 +1,21 @@
 """What dies starts again; what dies again and again is given up."""
 
+import contextlib
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from cli.supervisor import MOST_DEATHS, Child, Process, Supervisor
+from cli.up import _Operation
+from config.loader import load_settings
+from execution.hold import hold_account
+from execution.latch import kill_switch
+from services.ledger import Ledger
 from tests.cli.command import until
 
 
@@ -135,3 +142,65 @@ def test_a_failure_of_clearing_up_is_told_and_stops_no_restart(time: Time) -> No
     look_until(supervisor, child, lambda: child.is_running, "a new start")
     assert any("no such venue" in each for each in said)
     kill(child)
+
+
+def test_a_start_that_the_machine_refuses_is_tried_again_and_ends_nothing(time: Time) -> None:
+    said: list[str] = []
+    refusals = [OSError("Cannot allocate memory")] * 2
+
+    def start() -> Process:
+        if refusals:
+            raise refusals.pop()
+        return sleeper()
+
+    supervisor = Supervisor(said.append, time)
+    child = Child("it", start)
+    supervisor.add(child)
+    try:
+        supervisor.look_after(child)
+        assert not child.is_running and len(refusals) == 0
+        supervisor.look_after(child)
+        assert not child.is_running, "it waits after two refusals"
+        time.now += 2.1
+        supervisor.look_after(child)
+        assert child.is_running
+        assert sum("could not be started (Cannot allocate memory)" in each for each in said) == 2
+    finally:
+        kill(child)
+
+
+def test_a_disk_that_takes_no_log_keeps_no_trader_from_being_ended(tmp_path: Path) -> None:
+    settings = load_settings(environ={"CRYPTO_BOT_HOME": str(tmp_path)})
+    (tmp_path / "logs").write_text("not a folder")
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    ends_well = (
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(0)); print(flush=True); time.sleep(600)"
+    )
+    trader = subprocess.Popen([sys.executable, "-c", ends_well], stdout=subprocess.PIPE)
+    assert trader.stdout is not None
+    trader.stdout.readline()
+    up = _Operation(settings, ("bybit",), "http://127.0.0.1:9/api", None, threading.Event(), began=0.0)
+    up.ledger = Ledger(settings.ledger_url)
+    up.traders["bybit"] = Child("the trader of bybit", sleeper, process=trader)
+    try:
+        assert up._take_down(Child("the worker", sleeper), done)
+        assert trader.returncode == 0
+    finally:
+        trader.kill()
+        up.ledger.close()
+
+
+async def test_orders_of_a_trader_in_another_terminal_are_not_taken_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(environ={"CRYPTO_BOT_HOME": str(tmp_path)})
+    up = _Operation(settings, ("bybit",), "http://127.0.0.1:9/api", None, threading.Event(), began=0.0)
+    with contextlib.closing(Ledger(settings.ledger_url)) as up.ledger:
+        async with hold_account(tmp_path, "bybit", up.ledger, "host:1"):
+            assert up._held_elsewhere("bybit") == "bybit is traded by host:1"
+            up._after_death("bybit")
+            up._give_up("bybit")
+        assert "taken back" not in capsys.readouterr().out
+        assert kill_switch(tmp_path, up.ledger, "bybit") is None
+        assert up._held_elsewhere("bybit") == ""

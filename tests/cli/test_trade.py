@@ -24,6 +24,20 @@ RESTING = (
     "--set=risk.repeated_execution_limit=100000",
     "--set=risk.max_orders_per_day=100000",
 )
+BY_SIGNAL = pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl+C"),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(
+            signal.SIGHUP,
+            id="a closed terminal",
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="nohup: it means nothing"
+            ),
+        ),
+    ],
+)
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def in_flight(command: Command, exchange: str) -> int:
         ledger.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
+@BY_SIGNAL
 def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:
@@ -70,7 +84,7 @@ def test_a_signal_in_the_middle_of_a_cycle_leaves_no_order(
     assert "Traceback" not in command.said(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl+C", "SIGTERM", "hangup"])
+@BY_SIGNAL
 def test_a_signal_between_two_cycles_takes_the_resting_order_back(
     command: Command, trader: Callable[..., str], number: signal.Signals
 ) -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,22 @@ def test_the_latch_for_all_holds_every_account_from_either_place(work: Workplace
 def test_a_paper_account_is_held_by_the_latch_of_its_venue(work: Workplace) -> None:
     work.ledger.latch("bitbank", "drill", "ann", BEGIN)
     assert kill_switch(work.home, work.ledger, "bitbank:paper") is not None
+
+
+_ON_A_FULL_DISK = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from execution.latch import set_latch
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+set_latch(Path(sys.argv[1]), None, "bitbank", "drill", "ann", datetime.now(UTC))
+"""
+
+
+def test_a_disk_that_takes_a_name_and_no_words_holds_the_latch_all_the_same(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _ON_A_FULL_DISK, tmp_path], check=True, timeout=60)
+    assert [file.name for file in (tmp_path / "latches").iterdir()] == ["bitbank.json"]
+    assert kill_switch(tmp_path, None, "bitbank") is not None
 
 
 def test_a_torn_latch_file_still_stops(work: Workplace) -> None:

@@ -1,6 +1,8 @@
 """The emergency stop when the venue, the ledger or the disk are in trouble; the venue is scripted, in memory."""
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -329,6 +331,25 @@ async def test_a_ledger_that_goes_away_half_way_stops_no_stop(work: Workplace) -
     assert any("the disk is full" in problem for problem in report.venues[0].problems)
     assert work.ledger.orders("bitbank")[0].state is State.OPEN  # left to the next reconcile
     assert (await work.reconcile()).orders_resolved[0].state is State.CANCELLED
+
+
+async def test_a_row_of_the_ledger_that_cannot_be_read_stops_no_stop(work: Workplace) -> None:
+    await work.place()
+    with contextlib.closing(sqlite3.connect(work.home / "ledger.db")) as by_hand, by_hand:
+        by_hand.execute("UPDATE orders SET state = 'OF A NEWER VERSION'")
+    report = await stop(work)
+    assert report.clean and not work.venue.resting()
+    assert report.venues[0].cancelled == ("1000",)
+    assert any("OF A NEWER VERSION" in problem for problem in report.venues[0].problems)
+
+
+async def test_a_latch_that_the_ledger_does_not_take_holds_by_a_file(work: Workplace) -> None:
+    await work.place()
+    target = StopTarget(work.venue.name, work.venue, (SPOT,), clock=work.clock)
+    unwritable = "typed in another encoding: \udc8b"
+    report = await stop_all([target], work.ledger, work.clock, "ann", unwritable, home=work.home)
+    assert report.clean and not work.venue.resting()
+    assert kill_switch(work.home, None, "bitbank") is not None
 
 
 async def test_a_ledger_that_never_answers_is_waited_for_only_a_moment(work: Workplace) -> None:
