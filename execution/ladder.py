@@ -15,6 +15,7 @@ from trading.approval import Answer, Proposal, refused_answer, still_counts
 from trading.certificates import Fingerprint
 from trading.money import ZERO
 from trading.orders import Order, State
+from trading.pnl import day_of
 from trading.stages import (
     CHECKS,
     COMPATIBILITY,
@@ -110,7 +111,7 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         fills=ledger.count_own_fills(account, symbol, since=since),
         unresolved=sum(each.state is State.UNKNOWN for each in in_flight),
         discrepancies=differences,
-        breaches=cycles.breaches,
+        breaches=_unanswered(record, cycles.breaches),
         latency_p95_ms=_p95(cycles.latencies_ms),
         slippage=slippage(ledger.orders(account, symbol, since=since, limit=_ORDERS)),
         drawdown=_deepest_fall([each.equity for each in reversed(ledger.equity(account, quote, since=since))]),
@@ -129,6 +130,19 @@ def _changed(place: Place, record: RungRecord) -> tuple[str, ...]:
     """Parts that differ from what was examined; one that this process has not read yet is judged when it has."""
     changed = Fingerprint.of(record.fingerprint).changed(place.running)
     return tuple(part for part in changed if getattr(place.running, part))
+
+
+def _unanswered(record: RungRecord, breaches: Mapping[str, datetime]) -> tuple[str, ...]:
+    """The broken rules that the fall to this very certificate has not answered yet: a day that is lost stays lost until
+    it ends, a drawdown stays, and each costs one rung, not one a review.
+    """
+    answered = record.evidence.get("breaches", ())
+    next_day = day_of(record.issued_at) + timedelta(days=1)
+
+    def still_the_same(rule: str, newest: datetime) -> bool:
+        return rule in answered and (rule == "drawdown" or (rule == "daily_loss" and newest < next_day))
+
+    return tuple(rule for rule, newest in breaches.items() if not still_the_same(rule, newest))
 
 
 def _warnings(place: Place, account: str, record: RungRecord, now: datetime) -> int:

@@ -240,15 +240,18 @@ class AccountBooks:
                 those, cycles.c.id >= first, text.not_like(_AN_ERROR) | text.like(_NO_ERROR)
             )
             read = connection.execute(unbroken.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
-            broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(newest_first)
-            told = [report.get("breach", "") for report in connection.execute(broken).scalars()]
+            broken = select(cycles.c.report, cycles.c.started_at).where(those, text.not_like(_NO_BREACH))
+            breaches: dict[str, datetime] = {}
+            for row in connection.execute(broken.order_by(newest_first)):
+                if breach := row.report.get("breach", ""):
+                    breaches.setdefault(breach, row.started_at)
             last = select(cycles.c.id).where(those).order_by(newest_first).limit(_LATENCIES)
             reports = select(cycles.c.report).where(cycles.c.id.in_(last))
             latencies = [report.get("latency_p95_ms") for report in connection.execute(reports).scalars()]
         return CycleTally(
             cycles=int(total),
             failed=int(failed),
-            breaches=tuple(dict.fromkeys(breach for breach in told if breach)),
+            breaches=breaches,
             newest_read=None if read is None else _cycle(read),
             latencies_ms=tuple(float(each) for each in latencies if each is not None),
         )

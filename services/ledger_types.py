@@ -74,7 +74,7 @@ class CycleTally:
 
     cycles: int
     failed: int
-    breaches: tuple[str, ...]
+    breaches: Mapping[str, datetime]  # rule -> when the newest cycle that broke it began
     newest_read: CycleRecord | None
     latencies_ms: tuple[float, ...] = ()  # p95 of each of the newest cycles
 

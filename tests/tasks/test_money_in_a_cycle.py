@@ -202,6 +202,28 @@ async def test_a_fall_to_paper_tells_what_is_left_in_the_account(room: Room) -> 
     assert any("0.002 BTC stay in the account" in reason for reason in review.reasons)
 
 
+async def test_a_losing_day_costs_one_rung_however_often_it_is_reviewed(room: Room) -> None:
+    room.certify("ramp_100")
+    await reconcile_account.fn(NAME)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_020_000), room.clock.now())  # 20,000 yen ago, today
+    room.wanted = Decimal(1)
+
+    async def reviewed_after_an_hour(number: int) -> tuple[str, str]:
+        await room.clock.sleep(3600)
+        verdict = await decided(room, f"c{number}")
+        assert isinstance(verdict, Refused) and verdict.rule == "daily_loss", verdict
+        room.cycle(round((room.clock.now() - BEGIN).total_seconds()), breach=verdict.rule)
+        review = await review_rung.fn(NAME)
+        return review.verdict, review.after
+
+    assert await reviewed_after_an_hour(1) == ("demote", "ramp_50")
+    for number in (2, 3):
+        assert await reviewed_after_an_hour(number) == ("hold", "ramp_50")
+    await room.clock.sleep(86_400)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_020_000), room.clock.now())
+    assert await reviewed_after_an_hour(4) == ("demote", "ramp_25")  # another day, another loss
+
+
 async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
     await room.here.desk.exchange.balances()
     room.certify("minimal")
