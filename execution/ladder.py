@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from config.errors import ConfigurationError
 from config.settings import Endpoint, ExchangeName, RungSettings, Settings
-from services.ledger import Ledger, RungRecord
+from services.ledger import Ledger, RungMoved, RungRecord
 from trading.approval import Answer, Proposal, refused_answer, still_counts
 from trading.certificates import Fingerprint
 from trading.money import ZERO
@@ -214,8 +214,12 @@ def issue(
     now: datetime,
     *,
     fallen: bool = False,
+    follows: int | None = None,
 ) -> RungRecord:
-    """Put a certificate in force. Who has fallen to the first check gets one that is void: the check is passed anew."""
+    """Put a certificate in force. Who has fallen to the first check gets one that is void: the check is passed anew.
+
+    Raises RungMoved where the newest certificate is no longer `follows` (0: there was none; None: it may be any).
+    """
     check = rung in CHECKS
     void = fallen and rung == COMPATIBILITY
     record = RungRecord(
@@ -231,7 +235,7 @@ def issue(
         max_position=cap,
         max_orders_per_day=0 if check else _of_rung(place.settings, rung).max_orders_per_day,
     )
-    return replace(record, number=place.ledger.issue_rung(record))
+    return replace(record, number=place.ledger.issue_rung(record, follows=follows))
 
 
 def carry_over(place: Place, proof: str, now: datetime) -> bool:
@@ -254,7 +258,10 @@ def carry_over(place: Place, proof: str, now: datetime) -> bool:
         fingerprint={**record.fingerprint, "key": place.running.key},
         evidence={**record.evidence, "key_rotated": rotated},
     )
-    place.ledger.issue_rung(renewed)
+    try:
+        place.ledger.issue_rung(renewed, follows=record.number)
+    except RungMoved:  # somebody has taken it down: what is in force now is judged for itself
+        return carry_over(place, proof, now)
     return True
 
 
@@ -375,4 +382,8 @@ def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) ->
         cap = before[0].max_quantity  # paper is tried at the full size
     unchanged = replace(place, running=Fingerprint.of(record.fingerprint))
     shown = {"reasons": [f"demoted by {by}: {reason}"], "from": record.rung}
-    return issue(unchanged, target, cap, shown, by, max(now, record.issued_at), fallen=True)
+    at_once = max(now, record.issued_at)
+    try:
+        return issue(unchanged, target, cap, shown, by, at_once, fallen=True, follows=record.number)
+    except RungMoved:  # it went down by itself: what was said is held against where it is now
+        return demote(place, to, by, reason, now)

@@ -21,7 +21,16 @@ from services.ledger_tables import (
     openings,
     rungs,
 )
-from services.ledger_types import Adjustment, CycleRecord, CycleTally, EquityPoint, Latch, LedgerConflict, RungRecord
+from services.ledger_types import (
+    Adjustment,
+    CycleRecord,
+    CycleTally,
+    EquityPoint,
+    Latch,
+    LedgerConflict,
+    RungMoved,
+    RungRecord,
+)
 from trading.market import Balance
 
 ALL_ACCOUNTS = "*"
@@ -258,9 +267,21 @@ class AccountBooks:
 
     # -- rungs
 
-    def issue_rung(self, record: RungRecord) -> int:
-        """Put a certificate in force; the one before it stays in the record. Returns its number."""
+    def issue_rung(self, record: RungRecord, *, follows: int | None = None) -> int:
+        """Put a certificate in force; the one before it stays in the record. Returns its number.
+
+        `follows`: the number of the certificate that must be the newest still, 0 for none; else RungMoved is raised.
+        """
         with self._database.writing() as connection:
+            if follows is not None:
+                newest = (
+                    select(rungs.c.event_seq)
+                    .where(rungs.c.account == record.account, rungs.c.symbol == record.symbol)
+                    .order_by(rungs.c.id.desc())
+                    .limit(1)
+                )
+                if (connection.execute(newest).scalar_one_or_none() or 0) != follows:
+                    raise RungMoved(f"{record.account} {record.symbol}: another certificate was put in force meanwhile")
             return issue_within(connection, record)
 
     def rung(self, account: str, symbol: str) -> RungRecord | None:

@@ -13,21 +13,22 @@ import pytest
 from config.loader import load_settings
 from config.settings import Settings
 from execution.desk import Desk
-from execution.ladder import evidence_of
+from execution.ladder import demote, evidence_of
 from execution.paper import PaperExchange
 from execution.place import place
 from services.ledger import CycleRecord, Ledger, RungRecord
 from tasks import session as sessions
 from tasks.carry_out import reconcile_account
 from tasks.decide import account_standing, decide
-from tasks.ladder import place_of, review_rung
+from tasks.ladder import grant_rung, place_of, review_rung
 from tasks.market import MarketView
 from tasks.minimal_order import try_minimal_order
 from tasks.session import TradingSession
 from tests.certificates import certify
 from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT, ScriptedVenue, SteppedClock, an_intent, instrument
+from trading.checks import Check, StageReport
 from trading.instruments import Side
-from trading.market import Candle, VenueStatus
+from trading.market import Candle, Ticker, VenueStatus
 from trading.orders import State
 from trading.risk import Approved, Refused
 from trading.sizing import Target
@@ -200,6 +201,51 @@ async def test_a_fall_to_paper_tells_what_is_left_in_the_account(room: Room) -> 
     review = await review_rung.fn(NAME)
     assert (review.verdict, review.after) == ("demote", "paper")
     assert any("0.002 BTC stay in the account" in reason for reason in review.reasons)
+
+
+class AskedMeanwhile:
+    """The venue, and what happens elsewhere while its price is asked for."""
+
+    def __init__(self, venue: ScriptedVenue, meanwhile: Callable[[], object]) -> None:
+        self._venue = venue
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+    async def ticker(self, symbol: str) -> Ticker:
+        self._meanwhile()
+        return await self._venue.ticker(symbol)
+
+
+def demoted_meanwhile(room: Room, to: str) -> Any:
+    def demotion() -> object:
+        return demote(place_of(room.here), to, "Aoki", "it looks wrong", room.clock.now())
+
+    return AskedMeanwhile(room.venue, demotion)
+
+
+def in_force(room: Room) -> str:
+    record = room.ledger.rung(NAME, room.symbol)
+    assert record is not None
+    return record.rung
+
+
+async def test_a_review_does_not_undo_a_demotion_that_came_while_it_asked_the_venue(room: Room) -> None:
+    room.certify("minimal_order")
+    room.here.reader = demoted_meanwhile(room, "read_only")
+    review = await review_rung.fn(NAME)
+    assert in_force(room) == "read_only"
+    assert (review.verdict, review.after) == ("hold", "read_only"), review
+
+
+async def test_a_check_does_not_undo_a_demotion_that_came_while_it_asked_the_venue(room: Room) -> None:
+    room.certify("read_only", "0")
+    room.here.reader = demoted_meanwhile(room, "compatibility")
+    now = room.clock.now()
+    passed = StageReport("minimal_order", NAME, SPOT, (Check("a check", True, "seen"),), now, now)
+    assert await grant_rung.fn(NAME, passed) == "compatibility"
+    assert in_force(room) == "compatibility"
 
 
 async def test_a_losing_day_costs_one_rung_however_often_it_is_reviewed(room: Room) -> None:
