@@ -25,6 +25,7 @@ from trading.stages import (
     RungThresholds,
     Thresholds,
     missing_evidence,
+    rung_left,
     rungs,
 )
 
@@ -74,7 +75,11 @@ class Place:
         return self.ladder[above] if above < len(self.ladder) else None
 
     def next_step(self, record: RungRecord, now: datetime) -> str | None:
-        """The rung above; at the top the same again as soon as it may be renewed, None before."""
+        """The rung above; at the top the same again as soon as it may be renewed, None before, and for a ramp step that
+        is no more: that one only goes down.
+        """
+        if record.rung not in self.ladder:
+            return None
         renewed = record.rung if self.ends_soon(record, now) else None
         return self.next_rung(record.rung) or renewed
 
@@ -278,6 +283,10 @@ def propose(place: Place, now: datetime) -> Proposal:
     record = place.record()
     if record is None or record.rung in CHECKS:
         raise NothingToApprove(f"{place.exchange}: not on paper yet: run `crypto-bot check {place.exchange} --orders`")
+    if record.rung not in place.ladder:
+        raise NothingToApprove(
+            f"{place.exchange}: ladder.ramp_steps has no {record.rung} any more: the next review takes the rung down"
+        )
     to = place.next_step(record, now)
     if to is None:
         day = f"{place.renewable_from(record):%Y-%m-%d %H:%M}"
@@ -365,21 +374,27 @@ def _lasting(seconds: float, needed: float) -> str:
 def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) -> RungRecord:
     """Take a rung down in a person's name: to the one below, or to `to`. Raises ConfigurationError.
 
-    The cap is the one that the lower rung had when it was last in force: nothing is asked of the venue.
+    The cap is the one that the lower rung had when it was last in force, or, where it never was, the one of the highest
+    rung below it that was: nothing is asked of the venue.
     """
     record = place.record()
     if record is None:
         raise ConfigurationError(f"demote: {place.exchange} has no rung")
     ladder = place.ladder
-    at = ladder.index(record.rung) if record.rung in ladder else 0
-    target = to or ladder[max(0, at - 1)]
+    left = rung_left(record.rung, ladder)
+    at = ladder.index(left)
+    target = to or (ladder[max(0, at - 1)] if left == record.rung else left)
     if target not in ladder or ladder.index(target) > at:
         below = ", ".join(ladder[: at + 1])
         raise ConfigurationError(f"demote: --to {target}: {place.exchange} is on {record.rung}; write one of {below}")
-    before = [each for each in place.ledger.rung_history(place.account, place.symbol) if each.rung == target]
-    cap = min(before[0].max_quantity, record.max_quantity) if before and target != PAPER else ZERO
-    if before and target == PAPER:
-        cap = before[0].max_quantity  # paper is tried at the full size
+    caps: dict[str, Decimal] = {}
+    for each in place.ledger.rung_history(place.account, place.symbol):
+        caps.setdefault(each.rung, each.max_quantity)
+    if target in (*CHECKS, PAPER):
+        cap = caps.get(target, ZERO)  # paper is tried at the full size
+    else:
+        earned = [caps[each] for each in ladder[ladder.index(PAPER) + 1 : ladder.index(target) + 1] if each in caps]
+        cap = min(earned[-1], record.max_quantity) if earned else ZERO
     unchanged = replace(place, running=Fingerprint.of(record.fingerprint))
     shown = {"reasons": [f"demoted by {by}: {reason}"], "from": record.rung}
     at_once = max(now, record.issued_at)
