@@ -220,13 +220,15 @@ def issue(
     *,
     fallen: bool = False,
     follows: int | None = None,
+    ends: datetime | None = None,
 ) -> RungRecord:
     """Put a certificate in force. Who has fallen to the first check gets one that is void: the check is passed anew.
+    It ends after `ladder.certificate_days`, by `ends` at the latest.
 
     Raises RungMoved where the newest certificate is no longer `follows` (0: there was none; None: it may be any).
     """
     check = rung in CHECKS
-    void = fallen and rung == COMPATIBILITY
+    until = now if fallen and rung == COMPATIBILITY else now + timedelta(days=place.settings.ladder.certificate_days)
     record = RungRecord(
         account=place.account,
         symbol=place.symbol,
@@ -235,7 +237,7 @@ def issue(
         evidence=shown,
         approved_by=approved_by,
         issued_at=now,
-        expires_at=now if void else now + timedelta(days=place.settings.ladder.certificate_days),
+        expires_at=until if ends is None else max(now, min(until, ends)),
         fingerprint=asdict(place.running),
         max_position=cap,
         max_orders_per_day=0 if check else _of_rung(place.settings, rung).max_orders_per_day,
@@ -398,7 +400,9 @@ def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) ->
     unchanged = replace(place, running=Fingerprint.of(record.fingerprint))
     shown = {"reasons": [f"demoted by {by}: {reason}"], "from": record.rung}
     at_once = max(now, record.issued_at)
+    # Who goes nowhere, or down from a certificate that has ended, gains no day by it.
+    ends = record.expires_at if target == record.rung or at_once >= record.expires_at else None
     try:
-        return issue(unchanged, target, cap, shown, by, at_once, fallen=True, follows=record.number)
+        return issue(unchanged, target, cap, shown, by, at_once, fallen=True, follows=record.number, ends=ends)
     except RungMoved:  # it went down by itself: what was said is held against where it is now
         return demote(place, to, by, reason, now)

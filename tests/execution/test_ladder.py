@@ -215,6 +215,18 @@ def test_a_rung_of_other_ramp_steps_is_taken_down_with_a_cap_that_was_earned(pla
     assert demote(other, None, "Aoki", "lower", now).max_quantity == Decimal("0.003")
 
 
+def test_a_demotion_never_makes_a_certificate_last_longer(place: Place) -> None:
+    for rung in ("ramp_50", "ramp_100"):
+        issue(place, rung, Decimal("0.01"), {}, "a test", BEGIN)
+    ends = BEGIN + place.settings.ladder.certificate_days * DAY
+    same = demote(place, "ramp_100", "Aoki", "it counts from now on", ends - DAY)
+    assert (same.rung, same.expires_at) == ("ramp_100", ends)
+    after = ends + DAY
+    revived = demote(place, "ramp_50", "Aoki", "back from a holiday", after)
+    assert revived.expires_at <= after
+    assert evidence_of(place, revived, after).expired
+
+
 def test_a_person_takes_a_rung_down_but_never_up(place: Place) -> None:
     for number, rung in enumerate((PAPER, "minimal", "ramp_25", "ramp_50")):
         issue(place, rung, Decimal(number + 1) / 1000, {}, "a test", BEGIN + timedelta(minutes=number))
