@@ -111,11 +111,14 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)
     if isinstance(verdict, Halt):
         set_latch(here.settings.home, here.ledger, here.account, "; ".join(verdict.reasons), "ladder", now)
+    reasons = verdict.reasons
     try:
         cap = await _cap(here, verdict.to)
     except TargetTooSmall as error:
-        return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
-    reasons = verdict.reasons
+        if isinstance(verdict, Promote):
+            return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
+        # Down it goes all the same; what could not be sold again is not bought there either.
+        cap, reasons = min(record.max_quantity, here.configured.target_quantity), (*reasons, str(error))
     if verdict.to in (*CHECKS, PAPER) and before not in (*CHECKS, PAPER):
         reasons += await _left_behind(here)
     approved_by = (evidence.approved_by if isinstance(verdict, Promote) else None) or "the evidence"

@@ -270,6 +270,16 @@ async def test_a_losing_day_costs_one_rung_however_often_it_is_reviewed(room: Ro
     assert await reviewed_after_an_hour(4) == ("demote", "ramp_25")  # another day, another loss
 
 
+async def test_a_target_that_has_become_too_small_keeps_no_rung_up(room: Room) -> None:
+    smaller = room.here.configured.model_copy(update={"target_quantity": Decimal("0.0005")})
+    room.here.settings = room.here.settings.model_copy(update={"exchanges": {NAME: smaller}})
+    room.certify("ramp_100", "0.0005")
+    room.cycle(60, discrepancies=["balance JPY"])
+    review = await review_rung.fn(NAME)
+    assert (review.verdict, review.after) == ("demote", "paper"), review
+    assert any("target_quantity 0.0005 could not be bought and sold again" in reason for reason in review.reasons)
+
+
 async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
     await room.here.desk.exchange.balances()
     room.certify("minimal")
