@@ -9,6 +9,7 @@ from decimal import Decimal
 from execution.desk import Desk
 from execution.follow import lacks_fills, with_its_fills
 from execution.tally import Tally
+from services.ledger import Ledger
 from trading.instruments import Instrument, Kind
 from trading.market import Balance, Position
 from trading.money import ZERO
@@ -156,6 +157,15 @@ def totals_of(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal
     for quote, change in tally.margin.items():
         totals[apart + quote] = totals.get(apart + quote, ZERO) + change
     return totals
+
+
+def deposited(ledger: Ledger, account: str, symbol: str) -> Decimal:
+    """What named persons have answered for in the money that the symbol is traded with (quote, signed)."""
+    quote = symbol.partition("/")[2].partition(":")[0]
+    opening = ledger.opening(account)
+    apart = ":" in symbol and opening is not None and COLLATERAL + quote in opening[0]
+    asset = COLLATERAL + quote if apart else quote
+    return sum((each.change for each in ledger.adjustments(account) if each.asset == asset), ZERO)
 
 
 def _opening_and_adjustments(desk: Desk) -> dict[str, Decimal]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from config.errors import ConfigurationError
 from config.settings import Endpoint, ExchangeName, RungSettings, Settings
+from execution.books import deposited
 from services.ledger import Ledger, RungMoved, RungRecord
 from trading.approval import Answer, Proposal, refused_answer, still_counts
 from trading.certificates import Fingerprint
@@ -119,7 +120,10 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         breaches=_unanswered(record, cycles.breaches),
         latency_p95_ms=_p95(cycles.latencies_ms),
         slippage=slippage(ledger.orders(account, symbol, since=since, limit=_ORDERS)),
-        drawdown=_deepest_fall([each.equity for each in reversed(ledger.equity(account, quote, since=since))]),
+        drawdown=_deepest_fall(
+            [each.equity for each in reversed(ledger.equity(account, quote, since=since))],
+            deposited(ledger, account, symbol),
+        ),
         warnings=_warnings(place, account, record, now),
         changed=_changed(place, record),
         expired=now >= record.expires_at,
@@ -185,13 +189,15 @@ def _p95(values: Sequence[float]) -> float | None:
     return ordered[min(len(ordered) - 1, int(_P95 * len(ordered)))] if ordered else None
 
 
-def _deepest_fall(equity: Sequence[Decimal]) -> Decimal:
-    """The largest fall from the highest equity until then, as a fraction; oldest first."""
-    peak = deepest = ZERO
+def _deepest_fall(equity: Sequence[Decimal], added: Decimal) -> Decimal:
+    """The largest fall from the highest equity until then, as a fraction of that with what was deposited; oldest
+    first.
+    """
+    deepest, peak = ZERO, equity[0] if equity else ZERO
     for worth in equity:
         peak = max(peak, worth)
-        if peak > 0:
-            deepest = max(deepest, (peak - worth) / peak)
+        if peak + added > 0:
+            deepest = max(deepest, (peak - worth) / (peak + added))
     return deepest
 
 

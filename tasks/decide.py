@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName, RiskSettings
-from execution.books import COLLATERAL
+from execution.books import COLLATERAL, deposited
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
@@ -180,7 +180,8 @@ async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, n
     began = _start_of_day(desk, instrument.quote, now)
     # However long ago it was: a peak is not forgotten over a weekend off.
     peaks = [EquityPoint(point.at, point.peak) for point in ledger.equity(account, instrument.quote, limit=1)]
-    return Standing(inventory, worth, daily_loss(began, now, worth), drawdown(peaks, worth))
+    fall = drawdown(peaks, worth, deposited(ledger, account, instrument.symbol))
+    return Standing(inventory, worth, daily_loss(began, now, worth), fall)
 
 
 def _start_of_day(desk: Desk, quote: str, now: datetime) -> list[EquityPoint]:

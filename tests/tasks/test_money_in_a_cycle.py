@@ -16,6 +16,7 @@ from execution.desk import Desk
 from execution.ladder import demote, evidence_of
 from execution.paper import PaperExchange
 from execution.place import place
+from execution.standing import standing_of
 from services.ledger import CycleRecord, Ledger, RungRecord
 from tasks import session as sessions
 from tasks.carry_out import reconcile_account
@@ -372,6 +373,29 @@ async def test_a_drawdown_is_not_forgotten_over_days_off(room: Room) -> None:
     later = BEGIN + timedelta(days=3)
     standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, later)
     assert standing.drawdown == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    ("opening", "deposit", "fall"),
+    [("0", "1000000", "0.01"), ("1000000", "-500000", "0.02"), ("1000000", "0.5", "0.01")],
+)
+async def test_a_fall_is_measured_by_what_is_there_after_a_deposit_or_a_withdrawal(
+    room: Room, opening: str, deposit: str, fall: str
+) -> None:
+    room.certify("ramp_100")
+    room.ledger.set_opening(NAME, {"JPY": Decimal(opening)}, BEGIN)
+    asset = "JPY" if "." not in deposit else "BTC"
+    room.ledger.adjust(NAME, asset, Decimal(deposit), "Aoki", "between banks", BEGIN)
+    made = Decimal(opening) + 10_000  # and lost again since
+    for worth in (made, Decimal(opening)):
+        room.ledger.record_equity(NAME, "JPY", worth, BEGIN)
+    standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, BEGIN)
+    record = room.ledger.rung(NAME, SPOT)
+    assert record is not None
+    shown = evidence_of(place_of(room.here), record, BEGIN).drawdown
+    assert (round(standing.drawdown, 3), round(shown, 3)) == (Decimal(fall), Decimal(fall))
+    below = standing_of(room.here.settings, room.ledger, NAME, BEGIN).below_peak
+    assert below is not None and round(below, 3) == Decimal(fall)
 
 
 class CountedLedger:
