@@ -159,13 +159,19 @@ def totals_of(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal
     return totals
 
 
-def deposited(ledger: Ledger, account: str, symbol: str) -> Decimal:
-    """What named persons have answered for in the money that the symbol is traded with (quote, signed)."""
+def purse_of(ledger: Ledger, account: str, symbol: str) -> str:
+    """The money that a symbol is traded with, as the ledger names it: the quote currency, or a CFD's collateral where
+    the account keeps that apart. Each purse has a worth of its own.
+    """
     quote = symbol.partition("/")[2].partition(":")[0]
     opening = ledger.opening(account)
     apart = ":" in symbol and opening is not None and COLLATERAL + quote in opening[0]
-    asset = COLLATERAL + quote if apart else quote
-    return sum((each.change for each in ledger.adjustments(account) if each.asset == asset), ZERO)
+    return COLLATERAL + quote if apart else quote
+
+
+def deposited(ledger: Ledger, account: str, purse: str) -> Decimal:
+    """What named persons have answered for in a purse (quote, signed)."""
+    return sum((each.change for each in ledger.adjustments(account) if each.asset == purse), ZERO)
 
 
 def _opening_and_adjustments(desk: Desk) -> dict[str, Decimal]:

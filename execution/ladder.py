@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from config.errors import ConfigurationError
 from config.settings import Endpoint, ExchangeName, RungSettings, Settings
-from execution.books import deposited
+from execution.books import deposited, purse_of
 from services.ledger import Ledger, RungMoved, RungRecord
 from trading.approval import Answer, Proposal, refused_answer, still_counts
 from trading.certificates import Fingerprint
@@ -107,7 +107,7 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
     in_flight = [each for name in {account, place.account} for each in ledger.in_flight(name)]
     # A difference that was explained in a later cycle is no difference any more; a cycle that failed explains none.
     differences = len(cycles.newest_read.report["discrepancies"]) if cycles.newest_read is not None else 0
-    quote = symbol.partition("/")[2].partition(":")[0]
+    purse = purse_of(ledger, account, symbol)
     return Evidence(
         # The checks below the last one lead to the next check, which must itself be passed.
         passed=record.rung == CHECKS[-1],
@@ -121,8 +121,8 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         latency_p95_ms=_p95(cycles.latencies_ms),
         slippage=slippage(ledger.orders(account, symbol, since=since, limit=_ORDERS)),
         drawdown=_deepest_fall(
-            [each.equity for each in reversed(ledger.equity(account, quote, since=since))],
-            deposited(ledger, account, symbol),
+            [each.equity for each in reversed(ledger.equity(account, purse, since=since))],
+            deposited(ledger, account, purse),
         ),
         warnings=_warnings(place, account, record, now),
         changed=_changed(place, record),

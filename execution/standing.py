@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from config.settings import Endpoint, ExchangeName, Settings
-from execution.books import deposited
+from execution.books import deposited, purse_of
 from execution.latch import kill_switch
 from services.ledger import CycleRecord, Latch, Ledger, RungRecord
 from trading.orders import State
@@ -58,9 +58,10 @@ def standing_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, now:
     if cycles and settings.exchanges[exchange].endpoint is Endpoint.SIMULATED:
         now = cycles[0].finished_at  # market time may be stepped: the wall says nothing about it
     state, cause = account_state(known, now)
-    points = ledger.equity(traded, symbol.partition("/")[2].partition(":")[0], limit=1)
+    purse = purse_of(ledger, traded, symbol)
+    points = ledger.equity(traded, purse, limit=1)
     fall = (
-        drawdown([EquityPoint(points[0].at, points[0].peak)], points[0].equity, deposited(ledger, traded, symbol))
+        drawdown([EquityPoint(points[0].at, points[0].peak)], points[0].equity, deposited(ledger, traded, purse))
         if points
         else None
     )

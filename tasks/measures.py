@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from execution.books import deposited
+from execution.books import deposited, purse_of
 from execution.latch import kill_switch
 from services.ledger import LedgerUnavailable
 from services.monitoring import is_started, push_custom_metric
@@ -68,9 +68,10 @@ class Measures:
         if report.equity is not None:
             quote = report.symbol.partition("/")[2].partition(":")[0]
             self._push("equity", float(report.equity), currency=quote, mode=mode)
-            (point,) = self._here.ledger.equity(report.account, quote, limit=1) or (None,)
+            purse = purse_of(self._here.ledger, report.account, report.symbol)
+            (point,) = self._here.ledger.equity(report.account, purse, limit=1) or (None,)
             if point is not None:
-                added = deposited(self._here.ledger, report.account, report.symbol)
+                added = deposited(self._here.ledger, report.account, purse)
                 fall = drawdown([EquityPoint(point.at, point.peak)], point.equity, added)
                 self._push("drawdown", float(fall), mode=mode)
 

@@ -367,6 +367,30 @@ async def test_the_equity_of_a_cfd_stands_on_its_collateral(rooms: Callable[...,
     assert standing.equity == 1_000_000
 
 
+async def test_a_change_from_spot_to_a_cfd_is_no_loss(rooms: Callable[..., Room]) -> None:
+    room = rooms(PERPETUAL)
+    room.ledger.set_opening(NAME, {"JPY": Decimal(5_000_000), "collateral:JPY": Decimal(1_000_000)}, BEGIN)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_000_000), BEGIN)  # while BTC/JPY was traded
+    standing = await account_standing(room.here.desk, instrument(PERPETUAL, NAME), PRICE, BEGIN)
+    assert (standing.equity, standing.daily_loss, standing.drawdown) == (1_000_000, 0, 0)
+
+
+async def test_what_was_made_with_another_symbol_stays_made(room: Room) -> None:
+    certify(room.ledger, NAME, SPOT, room.clock.now())
+    await reconcile_account.fn(NAME)
+    for name, side, price in (("one", Side.BUY, PRICE), ("two", Side.SELL, 2 * PRICE)):
+        await room.clock.sleep(60)
+        room.venue.placing.append("fill")
+        intent = an_intent(name, quantity="0.01", side=side, price=price)
+        await place(room.here.desk, Approved(intent, "minimal"), cycle_id=None, known_ids=frozenset())
+        await reconcile_account.fn(NAME)
+    before = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, room.clock.now())
+    assert before.equity == 5_000_000 + 100_000 - 100 - 200
+    room.ledger.record_equity(NAME, "JPY", before.equity, room.clock.now())
+    after = await account_standing(room.here.desk, instrument(PERPETUAL, NAME), PRICE, room.clock.now())
+    assert (after.equity, after.daily_loss, after.drawdown) == (before.equity, 0, 0)
+
+
 async def test_a_drawdown_is_not_forgotten_over_days_off(room: Room) -> None:
     room.ledger.set_opening(NAME, {"JPY": Decimal(900_000)}, BEGIN)
     room.ledger.record_equity(NAME, "JPY", Decimal(1_000_000), BEGIN)
