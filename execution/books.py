@@ -9,6 +9,7 @@ from decimal import Decimal
 from execution.desk import Desk
 from execution.follow import lacks_fills, with_its_fills
 from execution.tally import Tally, instrument_of
+from services.ledger import Ledger
 from trading.instruments import Instrument, Kind
 from trading.market import Balance, Position
 from trading.money import ZERO
@@ -157,6 +158,21 @@ def totals_of(opening: Mapping[str, Decimal], tally: Tally) -> dict[str, Decimal
     for quote, change in tally.margin.items():
         totals[apart + quote] = totals.get(apart + quote, ZERO) + change
     return totals
+
+
+def purse_of(ledger: Ledger, account: str, symbol: str) -> str:
+    """The money that a symbol is traded with, as the ledger names it: the quote currency, or a CFD's collateral where
+    the account keeps that apart. Each purse has a worth of its own.
+    """
+    quote = symbol.partition("/")[2].partition(":")[0]
+    opening = ledger.opening(account)
+    apart = ":" in symbol and opening is not None and COLLATERAL + quote in opening[0]
+    return COLLATERAL + quote if apart else quote
+
+
+def deposited(ledger: Ledger, account: str, purse: str) -> Decimal:
+    """What named persons have answered for in a purse (quote, signed)."""
+    return sum((each.change for each in ledger.adjustments(account) if each.asset == purse), ZERO)
 
 
 def _opening_and_adjustments(desk: Desk) -> dict[str, Decimal]:

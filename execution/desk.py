@@ -52,7 +52,7 @@ class Desk:
     running: Fingerprint | None = None  # of what this process runs; the certificate must be for the same
     told_differences: tuple[Discrepancy, ...] = field(default=(), repr=False)  # in the last look at the books
     tally: Tally = field(default_factory=Tally, repr=False)  # what its fills come to
-    # by quote: the day that was last asked about (its midnight, UTC) and the equity with which it began
+    # by purse: the day that was last asked about (its midnight, UTC) and the equity with which it began
     day_starts: dict[str, tuple[datetime, EquityPoint]] = field(default_factory=dict, repr=False)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 

@@ -11,11 +11,13 @@ from decimal import Decimal
 from config.errors import ConfigurationError
 from config.guide import CERTIFICATE
 from config.settings import Endpoint, ExchangeName, RungSettings, Settings
-from services.ledger import Ledger, RungRecord
+from execution.books import deposited, purse_of
+from services.ledger import Ledger, RungMoved, RungRecord
 from trading.approval import Answer, Proposal, refused_answer, still_counts
 from trading.certificates import Fingerprint
 from trading.money import ZERO
 from trading.orders import Order, State
+from trading.pnl import day_of
 from trading.stages import (
     CHECKS,
     COMPATIBILITY,
@@ -25,6 +27,7 @@ from trading.stages import (
     RungThresholds,
     Thresholds,
     missing_evidence,
+    rung_left,
     rungs,
 )
 
@@ -74,7 +77,11 @@ class Place:
         return self.ladder[above] if above < len(self.ladder) else None
 
     def next_step(self, record: RungRecord, now: datetime) -> str | None:
-        """The rung above; at the top the same again as soon as it may be renewed, None before."""
+        """The rung above; at the top the same again as soon as it may be renewed, None before, and for a ramp step that
+        is no more: that one only goes down.
+        """
+        if record.rung not in self.ladder:
+            return None
         renewed = record.rung if self.ends_soon(record, now) else None
         return self.next_rung(record.rung) or renewed
 
@@ -101,7 +108,7 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
     in_flight = [each for name in {account, place.account} for each in ledger.in_flight(name)]
     # A difference that was explained in a later cycle is no difference any more; a cycle that failed explains none.
     differences = len(cycles.newest_read.report["discrepancies"]) if cycles.newest_read is not None else 0
-    quote = symbol.partition("/")[2].partition(":")[0]
+    purse = purse_of(ledger, account, symbol)
     return Evidence(
         # The checks below the last one lead to the next check, which must itself be passed.
         passed=record.rung == CHECKS[-1],
@@ -111,10 +118,13 @@ def evidence_of(place: Place, record: RungRecord, now: datetime) -> Evidence:
         fills=ledger.count_own_fills(account, symbol, since=since),
         unresolved=sum(each.state is State.UNKNOWN for each in in_flight),
         discrepancies=differences,
-        breaches=cycles.breaches,
+        breaches=_unanswered(record, cycles.breaches),
         latency_p95_ms=_p95(cycles.latencies_ms),
         slippage=slippage(ledger.orders(account, symbol, since=since, limit=_ORDERS)),
-        drawdown=_deepest_fall([each.equity for each in reversed(ledger.equity(account, quote, since=since))]),
+        drawdown=_deepest_fall(
+            [each.equity for each in reversed(ledger.equity(account, purse, since=since))],
+            deposited(ledger, account, purse),
+        ),
         warnings=_warnings(place, account, record, now),
         changed=_changed(place, record),
         expired=now >= record.expires_at,
@@ -130,6 +140,19 @@ def _changed(place: Place, record: RungRecord) -> tuple[str, ...]:
     """Parts that differ from what was examined; one that this process has not read yet is judged when it has."""
     changed = Fingerprint.of(record.fingerprint).changed(place.running)
     return tuple(part for part in changed if getattr(place.running, part))
+
+
+def _unanswered(record: RungRecord, breaches: Mapping[str, datetime]) -> tuple[str, ...]:
+    """The broken rules that the fall to this very certificate has not answered yet: a day that is lost stays lost until
+    it ends, a drawdown stays, and each costs one rung, not one a review.
+    """
+    answered = record.evidence.get("breaches", ())
+    next_day = day_of(record.issued_at) + timedelta(days=1)
+
+    def still_the_same(rule: str, newest: datetime) -> bool:
+        return rule in answered and (rule == "drawdown" or (rule == "daily_loss" and newest < next_day))
+
+    return tuple(rule for rule, newest in breaches.items() if not still_the_same(rule, newest))
 
 
 def _warnings(place: Place, account: str, record: RungRecord, now: datetime) -> int:
@@ -167,13 +190,15 @@ def _p95(values: Sequence[float]) -> float | None:
     return ordered[min(len(ordered) - 1, int(_P95 * len(ordered)))] if ordered else None
 
 
-def _deepest_fall(equity: Sequence[Decimal]) -> Decimal:
-    """The largest fall from the highest equity until then, as a fraction; oldest first."""
-    peak = deepest = ZERO
+def _deepest_fall(equity: Sequence[Decimal], added: Decimal) -> Decimal:
+    """The largest fall from the highest equity until then, as a fraction of that with what was deposited; oldest
+    first.
+    """
+    deepest, peak = ZERO, equity[0] if equity else ZERO
     for worth in equity:
         peak = max(peak, worth)
-        if peak > 0:
-            deepest = max(deepest, (peak - worth) / peak)
+        if peak + added > 0:
+            deepest = max(deepest, (peak - worth) / (peak + added))
     return deepest
 
 
@@ -201,10 +226,16 @@ def issue(
     now: datetime,
     *,
     fallen: bool = False,
+    follows: int | None = None,
+    ends: datetime | None = None,
 ) -> RungRecord:
-    """Put a certificate in force. Who has fallen to the first check gets one that is void: the check is passed anew."""
+    """Put a certificate in force. Who has fallen to the first check gets one that is void: the check is passed anew.
+    It ends after `ladder.certificate_days`, by `ends` at the latest.
+
+    Raises RungMoved where the newest certificate is no longer `follows` (0: there was none; None: it may be any).
+    """
     check = rung in CHECKS
-    void = fallen and rung == COMPATIBILITY
+    until = now if fallen and rung == COMPATIBILITY else now + timedelta(days=place.settings.ladder.certificate_days)
     record = RungRecord(
         account=place.account,
         symbol=place.symbol,
@@ -213,12 +244,12 @@ def issue(
         evidence=shown,
         approved_by=approved_by,
         issued_at=now,
-        expires_at=now if void else now + timedelta(days=place.settings.ladder.certificate_days),
+        expires_at=until if ends is None else max(now, min(until, ends)),
         fingerprint=asdict(place.running),
         max_position=cap,
         max_orders_per_day=0 if check else _of_rung(place.settings, rung).max_orders_per_day,
     )
-    return replace(record, number=place.ledger.issue_rung(record))
+    return replace(record, number=place.ledger.issue_rung(record, follows=follows))
 
 
 def carry_over(place: Place, proof: str, now: datetime) -> bool:
@@ -241,7 +272,10 @@ def carry_over(place: Place, proof: str, now: datetime) -> bool:
         fingerprint={**record.fingerprint, "key": place.running.key},
         evidence={**record.evidence, "key_rotated": rotated},
     )
-    place.ledger.issue_rung(renewed)
+    try:
+        place.ledger.issue_rung(renewed, follows=record.number)
+    except RungMoved:  # somebody has taken it down: what is in force now is judged for itself
+        return carry_over(place, proof, now)
     return True
 
 
@@ -258,6 +292,10 @@ def propose(place: Place, now: datetime) -> Proposal:
     record = place.record()
     if record is None or record.rung in CHECKS:
         raise NothingToApprove(f"{place.exchange}: not on paper yet: run `crypto-bot check {place.exchange} --orders`")
+    if record.rung not in place.ladder:
+        raise NothingToApprove(
+            f"{place.exchange}: ladder.ramp_steps has no {record.rung} any more: the next review takes the rung down"
+        )
     to = place.next_step(record, now)
     if to is None:
         day = f"{place.renewable_from(record):%Y-%m-%d %H:%M}"
@@ -345,21 +383,33 @@ def _lasting(seconds: float, needed: float) -> str:
 def demote(place: Place, to: str | None, by: str, reason: str, now: datetime) -> RungRecord:
     """Take a rung down in a person's name: to the one below, or to `to`. Raises ConfigurationError.
 
-    The cap is the one that the lower rung had when it was last in force: nothing is asked of the venue.
+    The cap is the one that the lower rung had when it was last in force, or, where it never was, the one of the highest
+    rung below it that was: nothing is asked of the venue.
     """
     record = place.record()
     if record is None:
         raise ConfigurationError(f"demote: {place.exchange} has no rung", section=CERTIFICATE)
     ladder = place.ladder
-    at = ladder.index(record.rung) if record.rung in ladder else 0
-    target = to or ladder[max(0, at - 1)]
+    left = rung_left(record.rung, ladder)
+    at = ladder.index(left)
+    target = to or (ladder[max(0, at - 1)] if left == record.rung else left)
     if target not in ladder or ladder.index(target) > at:
         below = ", ".join(ladder[: at + 1])
         raise ConfigurationError(f"demote: --to {target}: {place.exchange} is on {record.rung}; write one of {below}")
-    before = [each for each in place.ledger.rung_history(place.account, place.symbol) if each.rung == target]
-    cap = min(before[0].max_quantity, record.max_quantity) if before and target != PAPER else ZERO
-    if before and target == PAPER:
-        cap = before[0].max_quantity  # paper is tried at the full size
+    caps: dict[str, Decimal] = {}
+    for each in place.ledger.rung_history(place.account, place.symbol):
+        caps.setdefault(each.rung, each.max_quantity)
+    if target in (*CHECKS, PAPER):
+        cap = caps.get(target, ZERO)  # paper is tried at the full size
+    else:
+        earned = [caps[each] for each in ladder[ladder.index(PAPER) + 1 : ladder.index(target) + 1] if each in caps]
+        cap = min(earned[-1], record.max_quantity) if earned else ZERO
     unchanged = replace(place, running=Fingerprint.of(record.fingerprint))
     shown = {"reasons": [f"demoted by {by}: {reason}"], "from": record.rung}
-    return issue(unchanged, target, cap, shown, by, max(now, record.issued_at), fallen=True)
+    at_once = max(now, record.issued_at)
+    # Who goes nowhere, or down from a certificate that has ended, gains no day by it.
+    ends = record.expires_at if target == record.rung or at_once >= record.expires_at else None
+    try:
+        return issue(unchanged, target, cap, shown, by, at_once, fallen=True, follows=record.number, ends=ends)
+    except RungMoved:  # it went down by itself: what was said is held against where it is now
+        return demote(place, to, by, reason, now)

@@ -5,9 +5,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from config.settings import Endpoint, ExchangeName, Settings
+from execution.books import deposited, purse_of
 from execution.latch import kill_switch
 from services.ledger import CycleRecord, Latch, Ledger, RungRecord
 from trading.orders import State
+from trading.pnl import EquityPoint, drawdown
 from trading.stages import PAPER
 from trading.standing import AccountState, Known, account_state
 
@@ -56,8 +58,13 @@ def standing_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, now:
     if cycles and settings.exchanges[exchange].endpoint is Endpoint.SIMULATED:
         now = cycles[0].finished_at  # market time may be stepped: the wall says nothing about it
     state, cause = account_state(known, now)
-    points = ledger.equity(traded, symbol.partition("/")[2].partition(":")[0], limit=1)
-    equity, peak = (points[0].equity, points[0].peak) if points else (None, None)
+    purse = purse_of(ledger, traded, symbol)
+    points = ledger.equity(traded, purse, limit=1)
+    fall = (
+        drawdown([EquityPoint(points[0].at, points[0].peak)], points[0].equity, deposited(ledger, traded, purse))
+        if points
+        else None
+    )
     return Standing(
         account=account,
         symbol=symbol,
@@ -69,6 +76,6 @@ def standing_of(settings: Settings, ledger: Ledger, exchange: ExchangeName, now:
         last_cycle=cycles[0] if cycles else None,
         open_orders=len(in_flight) - unknown,
         unknown_orders=unknown,
-        equity=equity,
-        below_peak=(peak - equity) / peak if equity is not None and peak else None,
+        equity=points[0].equity if points else None,
+        below_peak=fall,
     )

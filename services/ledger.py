@@ -39,6 +39,7 @@ from services.ledger_types import (
     LeaseLost,
     LedgerConflict,
     LedgerUnavailable,
+    RungMoved,
     RungRecord,
     StoredFill,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Ledger",
     "LedgerConflict",
     "LedgerUnavailable",
+    "RungMoved",
     "RungRecord",
     "StoredFill",
 ]

@@ -21,7 +21,16 @@ from services.ledger_tables import (
     openings,
     rungs,
 )
-from services.ledger_types import Adjustment, CycleRecord, CycleTally, EquityPoint, Latch, LedgerConflict, RungRecord
+from services.ledger_types import (
+    Adjustment,
+    CycleRecord,
+    CycleTally,
+    EquityPoint,
+    Latch,
+    LedgerConflict,
+    RungMoved,
+    RungRecord,
+)
 from trading.market import Balance
 
 ALL_ACCOUNTS = "*"
@@ -240,24 +249,39 @@ class AccountBooks:
                 those, cycles.c.id >= first, text.not_like(_AN_ERROR) | text.like(_NO_ERROR)
             )
             read = connection.execute(unbroken.order_by(cycles.c.id.desc()).limit(1)).one_or_none()
-            broken = select(cycles.c.report).where(those, text.not_like(_NO_BREACH)).order_by(newest_first)
-            told = [report.get("breach", "") for report in connection.execute(broken).scalars()]
+            broken = select(cycles.c.report, cycles.c.started_at).where(those, text.not_like(_NO_BREACH))
+            breaches: dict[str, datetime] = {}
+            for row in connection.execute(broken.order_by(newest_first)):
+                if breach := row.report.get("breach", ""):
+                    breaches.setdefault(breach, row.started_at)
             last = select(cycles.c.id).where(those).order_by(newest_first).limit(_LATENCIES)
             reports = select(cycles.c.report).where(cycles.c.id.in_(last))
             latencies = [report.get("latency_p95_ms") for report in connection.execute(reports).scalars()]
         return CycleTally(
             cycles=int(total),
             failed=int(failed),
-            breaches=tuple(dict.fromkeys(breach for breach in told if breach)),
+            breaches=breaches,
             newest_read=None if read is None else _cycle(read),
             latencies_ms=tuple(float(each) for each in latencies if each is not None),
         )
 
     # -- rungs
 
-    def issue_rung(self, record: RungRecord) -> int:
-        """Put a certificate in force; the one before it stays in the record. Returns its number."""
+    def issue_rung(self, record: RungRecord, *, follows: int | None = None) -> int:
+        """Put a certificate in force; the one before it stays in the record. Returns its number.
+
+        `follows`: the number of the certificate that must be the newest still, 0 for none; else RungMoved is raised.
+        """
         with self._database.writing() as connection:
+            if follows is not None:
+                newest = (
+                    select(rungs.c.event_seq)
+                    .where(rungs.c.account == record.account, rungs.c.symbol == record.symbol)
+                    .order_by(rungs.c.id.desc())
+                    .limit(1)
+                )
+                if (connection.execute(newest).scalar_one_or_none() or 0) != follows:
+                    raise RungMoved(f"{record.account} {record.symbol}: another certificate was put in force meanwhile")
             return issue_within(connection, record)
 
     def rung(self, account: str, symbol: str) -> RungRecord | None:

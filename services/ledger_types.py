@@ -30,6 +30,10 @@ class CertificateRefused(Exception):
         super().__init__(f"{account}: refused by {refused}")
 
 
+class RungMoved(Exception):
+    """Another certificate was put in force since the one that a decision went by; nothing was written."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right to write intents for one account; `token` grows with every change of hands."""
@@ -74,7 +78,7 @@ class CycleTally:
 
     cycles: int
     failed: int
-    breaches: tuple[str, ...]
+    breaches: Mapping[str, datetime]  # rule -> when the newest cycle that broke it began
     newest_read: CycleRecord | None
     latencies_ms: tuple[float, ...] = ()  # p95 of each of the newest cycles
 

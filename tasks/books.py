@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from config.settings import ExchangeName
+from execution.books import purse_of
 from execution.reconcile import Reconciliation
 from services.ledger import CycleRecord, LedgerUnavailable
 from tasks.carry_out import Outcome
@@ -41,7 +42,7 @@ async def close_books(
     if market.price is not None:
         desk = session.paper_desk if books.account == session.paper_desk.account else session.desk
         standing = await account_standing(desk, instrument, market.price, now)
-        ledger.record_equity(books.account, instrument.quote, standing.equity, now)
+        ledger.record_equity(books.account, purse_of(ledger, books.account, session.symbol), standing.equity, now)
     rung = ledger.rung(session.account, session.symbol)
     refused = decision.verdict if isinstance(decision.verdict, Refused) else outcome.refused
     traffic = session.reader.traffic()

@@ -10,10 +10,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName, RiskSettings
-from execution.books import COLLATERAL
+from execution.books import deposited, purse_of
 from execution.desk import Desk
 from execution.latch import kill_switch
 from execution.reconcile import Reconciliation
+from execution.tally import instrument_of
 from services.ledger import Ledger, RungRecord
 from tasks.market import MarketView
 from tasks.session import TradingSession, trading_session
@@ -176,34 +177,43 @@ async def account_standing(desk: Desk, instrument: Instrument, price: Decimal, n
     ledger, account = desk.ledger, desk.account
     desk.tally.take_in(ledger, account, await desk.exchange.instruments())
     inventory = desk.tally.inventory(instrument)
-    worth = _capital(ledger, account, instrument) + inventory.profit(price)
-    began = _start_of_day(desk, instrument.quote, now)
+    purse = purse_of(ledger, account, instrument.symbol)
+    worth = _capital(ledger, account, purse) + inventory.profit(price) + await _made_elsewhere(desk, instrument, purse)
+    began = _start_of_day(desk, purse, now)
     # However long ago it was: a peak is not forgotten over a weekend off.
-    peaks = [EquityPoint(point.at, point.peak) for point in ledger.equity(account, instrument.quote, limit=1)]
-    return Standing(inventory, worth, daily_loss(began, now, worth), drawdown(peaks, worth))
+    peaks = [EquityPoint(point.at, point.peak) for point in ledger.equity(account, purse, limit=1)]
+    fall = drawdown(peaks, worth, deposited(ledger, account, purse))
+    return Standing(inventory, worth, daily_loss(began, now, worth), fall)
 
 
-def _start_of_day(desk: Desk, quote: str, now: datetime) -> list[EquityPoint]:
+async def _made_elsewhere(desk: Desk, instrument: Instrument, purse: str) -> Decimal:
+    """What other symbols that were traded from the same purse have brought in (quote); what is left of them at cost."""
+    made, known = ZERO, await desk.exchange.instruments()
+    for symbol in desk.tally.inventories:
+        if symbol != instrument.symbol and purse_of(desk.ledger, desk.account, symbol) == purse:
+            made += desk.tally.inventory(instrument_of(symbol, known)).realised
+    return made
+
+
+def _start_of_day(desk: Desk, purse: str, now: datetime) -> list[EquityPoint]:
     """The equity with which the UTC day of `now` began, if there is one. The ledger keeps a point a cycle: they are
     read once a day, or a cycle would cost more with each that went before.
     """
     day = day_of(now)
-    known = desk.day_starts.get(quote)
+    known = desk.day_starts.get(purse)
     if known is None or known[0] != day:
-        stored = desk.ledger.equity(desk.account, quote, since=day - timedelta(hours=1))
+        stored = desk.ledger.equity(desk.account, purse, since=day - timedelta(hours=1))
         start = start_of_day([EquityPoint(point.at, point.equity) for point in reversed(stored)], now)
         if start is None:
             return []
-        known = desk.day_starts[quote] = (day, start)
+        known = desk.day_starts[purse] = (day, start)
     return [known[1]]
 
 
-def _capital(ledger: Ledger, account: str, instrument: Instrument) -> Decimal:
-    """The quote currency that the account began with; for a CFD the collateral, where that is kept apart."""
+def _capital(ledger: Ledger, account: str, purse: str) -> Decimal:
+    """What was in the purse when the account began."""
     told = ledger.opening(account)
-    opening = told[0] if told is not None else {}
-    own = opening.get(instrument.quote, ZERO)
-    return opening.get(COLLATERAL + instrument.quote, own) if instrument.kind is Kind.PERPETUAL else own
+    return told[0].get(purse, ZERO) if told is not None else ZERO
 
 
 def held_by_the_bot(inventory: Inventory, instrument: Instrument, balances: Mapping[str, Balance]) -> Decimal:

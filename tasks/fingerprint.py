@@ -1,5 +1,6 @@
 """What runs here, part by part: the certificate must be for the same (trading/certificates.py)."""
 
+import ast
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cache
@@ -35,7 +36,11 @@ def running_fingerprint(
         ccxt=version("ccxt"),
         adapter=_adapter(exchange),
         instrument="" if instrument is None else _short(_told(instrument)),
-        strategy=_strategy(settings.strategy.name, canonical_json(settings.strategy.parameters)),
+        # Which candles it sees is a part of it: the same averages over other ones are another strategy.
+        strategy=_strategy(
+            settings.strategy.name,
+            canonical_json([settings.strategy.parameters, settings.data.timeframe, settings.data.candles]),
+        ),
         limits=_short(_limits(settings, exchange)),
         key=key_id,
     )
@@ -67,8 +72,35 @@ def _venue_of(path: Path) -> str | None:
 def _strategy(name: str, parameters: str) -> str:
     module = f"strategies.{name}" if name in OURS else name.rpartition(".")[0]
     spec = find_spec(module) if module else None
-    source = Path(spec.origin).read_bytes() if spec is not None and spec.has_location and spec.origin else b""
-    return _short(f"{name} {parameters} {sha256(source).hexdigest()}")
+    files = _with_its_helpers(Path(spec.origin)) if spec is not None and spec.has_location and spec.origin else []
+    source = sha256(b"".join(file.read_bytes() for file in files))
+    return _short(f"{name} {parameters} {source.hexdigest()}")
+
+
+def _with_its_helpers(module: Path) -> list[Path]:
+    """A strategy's file, and those beside it that it imports, directly or through one another."""
+    found = [module]
+    for file in found:
+        for name in _imported(file):
+            beside = module.parent / f"{name}.py"
+            if beside not in found and beside.is_file():
+                found.append(beside)
+    return found
+
+
+def _imported(file: Path) -> list[str]:
+    """The last names of what a file imports, in its order; none of a file that Python cannot read either."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return []
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(each.name for each in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+    return [name.rpartition(".")[2] for name in names]
 
 
 def _limits(settings: Settings, exchange: ExchangeName) -> str:

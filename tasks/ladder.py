@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from config.settings import ExchangeName
 from execution.ladder import Place, evidence_of, issue, thresholds_from
 from execution.latch import set_latch
+from services.ledger import RungMoved, RungRecord
 from tasks.session import Session, TradingSession, session, trading_session
 from trading.checks import StageReport
 from trading.money import plain
@@ -69,8 +70,16 @@ async def grant_rung(exchange: ExchangeName, report: StageReport) -> str:
         return in_force or ""
     cap = await _cap(here, report.stage)
     shown = {check.name: check.detail for check in report.checks}
-    issue(place, report.stage, cap, shown, "the check itself", now)
+    try:
+        issue(place, report.stage, cap, shown, "the check itself", now, follows=0 if record is None else record.number)
+    except RungMoved as moved:  # taken down while the venue was asked: what the check began from is gone
+        log.warning("%s: the check counts for nothing: %s", here.account, moved)
+        return _named(place.record())
     return report.stage
+
+
+def _named(record: RungRecord | None) -> str:
+    return "" if record is None else record.rung
 
 
 def rung_is_due(here: TradingSession) -> bool:
@@ -102,16 +111,24 @@ async def review_rung(exchange: ExchangeName) -> RungReview:
         return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", verdict.reasons, now)
     if isinstance(verdict, Halt):
         set_latch(here.settings.home, here.ledger, here.account, "; ".join(verdict.reasons), "ladder", now)
+    reasons = verdict.reasons
     try:
         cap = await _cap(here, verdict.to)
     except TargetTooSmall as error:
-        return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
-    reasons = verdict.reasons
+        if isinstance(verdict, Promote):
+            return RungReview(exchange, here.symbol, before, before, record.max_quantity, "hold", (str(error),), now)
+        # Down it goes all the same; what could not be sold again is not bought there either.
+        cap, reasons = min(record.max_quantity, here.configured.target_quantity), (*reasons, str(error))
     if verdict.to in (*CHECKS, PAPER) and before not in (*CHECKS, PAPER):
         reasons += await _left_behind(here)
     approved_by = (evidence.approved_by if isinstance(verdict, Promote) else None) or "the evidence"
     shown = {**asdict(evidence), "reasons": list(reasons)}
-    issue(place, verdict.to, cap, shown, approved_by, now, fallen=not isinstance(verdict, Promote))
+    fallen = not isinstance(verdict, Promote)
+    try:
+        issue(place, verdict.to, cap, shown, approved_by, now, fallen=fallen, follows=record.number)
+    except RungMoved as moved:  # a person's demotion came while the venue was asked, and holds
+        newest = place.record() or record
+        return RungReview(exchange, here.symbol, before, newest.rung, newest.max_quantity, "hold", (str(moved),), now)
     renewed = isinstance(verdict, Promote) and verdict.to == before
     told = "renew" if renewed else type(verdict).__name__.lower()
     return RungReview(exchange, here.symbol, before, verdict.to, cap, told, reasons, now)

@@ -7,11 +7,13 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
+from execution.books import deposited, purse_of
 from execution.latch import kill_switch
 from services.ledger import LedgerUnavailable
 from services.monitoring import is_started, push_custom_metric
 from tasks.session import TradingSession
 from trading.cycle import CycleReport
+from trading.pnl import EquityPoint, drawdown
 from trading.stages import PAPER, rungs
 
 log = logging.getLogger(__name__)
@@ -66,9 +68,12 @@ class Measures:
         if report.equity is not None:
             quote = report.symbol.partition("/")[2].partition(":")[0]
             self._push("equity", float(report.equity), currency=quote, mode=mode)
-            (point,) = self._here.ledger.equity(report.account, quote, limit=1) or (None,)
-            if point is not None and point.peak > 0:
-                self._push("drawdown", float((point.peak - point.equity) / point.peak), mode=mode)
+            purse = purse_of(self._here.ledger, report.account, report.symbol)
+            (point,) = self._here.ledger.equity(report.account, purse, limit=1) or (None,)
+            if point is not None:
+                added = deposited(self._here.ledger, report.account, purse)
+                fall = drawdown([EquityPoint(point.at, point.peak)], point.equity, added)
+                self._push("drawdown", float(fall), mode=mode)
 
     def _tell_standing(self) -> None:
         here = self._here

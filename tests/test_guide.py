@@ -46,7 +46,7 @@ BOTH = pytest.mark.parametrize("language", PAGES)
 ROOMS = ("cli", "config", "exchanges", "execution", "flows", "services", "strategies", "tasks", "trading")
 # A person never sees these: they end inside the program.
 INNER = frozenset({"CallNotAllowed", "NoRoom", "IllegalTransition", "NotMoney", "StrategyError", "TraderGone"})
-INNER_HERE = INNER | {"_NotApplicable", "VenueError", "NotAMetric", "NotDelivered", "_NotReached"}
+INNER_HERE = INNER | {"_NotApplicable", "RungMoved", "VenueError", "NotAMetric", "NotDelivered", "_NotReached"}
 
 
 def anchors(text: str) -> list[str]:

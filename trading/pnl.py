@@ -112,15 +112,19 @@ def equity(totals: Mapping[str, Decimal], prices: Mapping[str, Decimal], quote: 
     return sum((total if asset == quote else total * prices[asset] for asset, total in totals.items() if total), ZERO)
 
 
-def drawdown(history: Sequence[EquityPoint], now: Decimal) -> Decimal:
+def drawdown(history: Sequence[EquityPoint], now: Decimal, added: Decimal = ZERO) -> Decimal:
     """The fall from the highest equity so far, as a fraction of it; 0 at a new peak, 1 when there is nothing
-    left."""
+    left.
+
+    `added` (quote, signed) was deposited or withdrawn since the opening: equity, which is what the bot has made of the
+    opening, leaves it out, but what can be lost is with it.
+    """
     peak = max((point.equity for point in history), default=now)
     if now >= peak:
         return ZERO
-    if peak <= 0:
+    if peak + added <= 0:
         return Decimal(1)
-    return (peak - now) / peak
+    return (peak - now) / (peak + added)
 
 
 def day_of(at: datetime) -> datetime:

@@ -135,13 +135,14 @@ def judge(rung: str, evidence: Evidence, thresholds: Thresholds) -> Verdict:
     unknown rung.
     """
     ladder = rungs(thresholds.ramp_steps)
-    if rung not in ladder:
-        raise ValueError(f"unknown rung {rung!r}; the rungs are {', '.join(ladder)}")
-    place = ladder.index(rung)
+    place = ladder.index(rung_left(rung, ladder))
     if evidence.ledger_fault is not None:
         # Nothing that the evidence says can be relied on.
         return Halt(ladder[min(place, ladder.index(PAPER))], (f"the ledger was edited: {evidence.ledger_fault}",))
-    down = _down(rung, evidence, ladder, thresholds)
+    down = _down(ladder[place], evidence, ladder, thresholds)
+    if rung not in ladder:
+        further, why = (ladder[place], ()) if down is None else (down.to, down.reasons)
+        return Demote(further, (f"ladder.ramp_steps has no {rung} any more", *why))
     if down is not None:
         return down
     if place == len(ladder) - 1 and not evidence.ends_soon:
@@ -176,13 +177,23 @@ def rung_covering(changed: Sequence[str], ladder: Sequence[str]) -> str:
     return ladder[min((ladder.index(COVERED_BY.get(part, ladder[0])) for part in changed), default=len(ladder) - 1)]
 
 
+def rung_left(rung: str, ladder: Sequence[str]) -> str:
+    """The rung itself, or the next lower one where it was a ramp step that the configuration has no more. Raises
+    ValueError for what never was a rung.
+    """
+    if rung in ladder:
+        return rung
+    step = _step_of(rung)
+    return [MINIMAL, *(each for each in ladder[len(RUNGS) :] if _step_of(each) < step)][-1]
+
+
 def rung_in_force(rung: str, evidence: Evidence, ladder: Sequence[str]) -> str | None:
     """The rung that still stands when expiry and changes are counted in; None: begin with the first check."""
     if evidence.expired or evidence.before_issue:
         return None
     changed = concerning(rung, evidence.changed)
     if not changed:
-        return rung
+        return rung_left(rung, ladder)
     covering = rung_covering(changed, ladder)
     # The first check must itself be passed anew; paper is lived on anew.
     return None if covering == ladder[0] else covering

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -62,6 +62,20 @@ def test_a_changed_limit_is_seen_in_the_ladder(climbed: Command) -> None:
     env = {"CRYPTO_BOT__RISK__MAX_OPEN_ORDERS": "2"}
     told = json.loads(climbed.run("ladder", "--json", env=env).stdout)["bitbank"]
     assert told["blocks"] == ["the next review goes to paper: changed since it was examined: limits"]
+
+
+def test_a_rung_of_other_ramp_steps_is_shown_with_where_it_goes(climbed: Command) -> None:
+    settings = load_settings((), [f"home={climbed.home}"], {})
+    with contextlib.closing(Ledger(settings.ledger_url)) as ledger:
+        minimal = ledger.rung("bitbank", "BTC/JPY")
+        assert minimal is not None
+        ledger.issue_rung(replace(minimal, rung="ramp_25"))
+    env = {"CRYPTO_BOT__LADDER__RAMP_STEPS": "[0.5, 1]", **NEEDS_A_PERSON}
+    shown = climbed.run("ladder", "--json", env=env)
+    told = json.loads(shown.stdout)["bitbank"]
+    assert told["blocks"] == ["the next review goes to minimal: ladder.ramp_steps has no ramp_25 any more"]
+    asked = climbed.run("approve", "bitbank", *BY, env=env)
+    assert asked.returncode == 1 and "has no ramp_25 any more" in asked.stdout, asked.stderr
 
 
 def test_nothing_is_approved_that_approves_itself_or_lacks_evidence(climbed: Command) -> None:

@@ -199,6 +199,34 @@ def test_a_live_venue_never_approves_itself(place: Place) -> None:
     assert simulated.approves_itself
 
 
+def test_a_rung_of_other_ramp_steps_is_taken_down_with_a_cap_that_was_earned(place: Place) -> None:
+    for number, rung in enumerate((PAPER, "minimal", "ramp_25", "ramp_50", "ramp_100")):
+        issue(place, rung, Decimal(number + 1) / 1000, {}, "a test", BEGIN + timedelta(minutes=number))
+    now = BEGIN + timedelta(hours=1)
+    steps = [f"home={place.settings.home}", "ladder.ramp_steps=[0.25, 0.75, 0.9]"]
+    other = replace(place, settings=load_settings((), steps, {}))
+    with pytest.raises(NothingToApprove, match="has no ramp_100 any more"):
+        propose(other, now)
+    down = demote(other, None, "Aoki", "other steps", now)
+    assert (down.rung, down.max_quantity) == (
+        "ramp_90",
+        Decimal("0.003"),
+    )  # of the steps that are left, 25 % was earned
+    assert demote(other, None, "Aoki", "lower", now).max_quantity == Decimal("0.003")
+
+
+def test_a_demotion_never_makes_a_certificate_last_longer(place: Place) -> None:
+    for rung in ("ramp_50", "ramp_100"):
+        issue(place, rung, Decimal("0.01"), {}, "a test", BEGIN)
+    ends = BEGIN + place.settings.ladder.certificate_days * DAY
+    same = demote(place, "ramp_100", "Aoki", "it counts from now on", ends - DAY)
+    assert (same.rung, same.expires_at) == ("ramp_100", ends)
+    after = ends + DAY
+    revived = demote(place, "ramp_50", "Aoki", "back from a holiday", after)
+    assert revived.expires_at <= after
+    assert evidence_of(place, revived, after).expired
+
+
 def test_a_person_takes_a_rung_down_but_never_up(place: Place) -> None:
     for number, rung in enumerate((PAPER, "minimal", "ramp_25", "ramp_50")):
         issue(place, rung, Decimal(number + 1) / 1000, {}, "a test", BEGIN + timedelta(minutes=number))

@@ -13,21 +13,23 @@ import pytest
 from config.loader import load_settings
 from config.settings import Settings
 from execution.desk import Desk
-from execution.ladder import evidence_of
+from execution.ladder import demote, evidence_of
 from execution.paper import PaperExchange
 from execution.place import place
+from execution.standing import standing_of
 from services.ledger import CycleRecord, Ledger, RungRecord
 from tasks import session as sessions
 from tasks.carry_out import reconcile_account
 from tasks.decide import account_standing, decide
-from tasks.ladder import place_of, review_rung
+from tasks.ladder import grant_rung, place_of, review_rung
 from tasks.market import MarketView
 from tasks.minimal_order import try_minimal_order
 from tasks.session import TradingSession
 from tests.certificates import certify
 from tests.execution.venue import BEGIN, PERPETUAL, PRICE, SPOT, ScriptedVenue, SteppedClock, an_intent, instrument
+from trading.checks import Check, StageReport
 from trading.instruments import Side
-from trading.market import Candle, VenueStatus
+from trading.market import Candle, Ticker, VenueStatus
 from trading.orders import State
 from trading.risk import Approved, Refused
 from trading.sizing import Target
@@ -202,6 +204,83 @@ async def test_a_fall_to_paper_tells_what_is_left_in_the_account(room: Room) -> 
     assert any("0.002 BTC stay in the account" in reason for reason in review.reasons)
 
 
+class AskedMeanwhile:
+    """The venue, and what happens elsewhere while its price is asked for."""
+
+    def __init__(self, venue: ScriptedVenue, meanwhile: Callable[[], object]) -> None:
+        self._venue = venue
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+    async def ticker(self, symbol: str) -> Ticker:
+        self._meanwhile()
+        return await self._venue.ticker(symbol)
+
+
+def demoted_meanwhile(room: Room, to: str) -> Any:
+    def demotion() -> object:
+        return demote(place_of(room.here), to, "Aoki", "it looks wrong", room.clock.now())
+
+    return AskedMeanwhile(room.venue, demotion)
+
+
+def in_force(room: Room) -> str:
+    record = room.ledger.rung(NAME, room.symbol)
+    assert record is not None
+    return record.rung
+
+
+async def test_a_review_does_not_undo_a_demotion_that_came_while_it_asked_the_venue(room: Room) -> None:
+    room.certify("minimal_order")
+    room.here.reader = demoted_meanwhile(room, "read_only")
+    review = await review_rung.fn(NAME)
+    assert in_force(room) == "read_only"
+    assert (review.verdict, review.after) == ("hold", "read_only"), review
+
+
+async def test_a_check_does_not_undo_a_demotion_that_came_while_it_asked_the_venue(room: Room) -> None:
+    room.certify("read_only", "0")
+    room.here.reader = demoted_meanwhile(room, "compatibility")
+    now = room.clock.now()
+    passed = StageReport("minimal_order", NAME, SPOT, (Check("a check", True, "seen"),), now, now)
+    assert await grant_rung.fn(NAME, passed) == "compatibility"
+    assert in_force(room) == "compatibility"
+
+
+async def test_a_losing_day_costs_one_rung_however_often_it_is_reviewed(room: Room) -> None:
+    room.certify("ramp_100")
+    await reconcile_account.fn(NAME)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_020_000), room.clock.now())  # 20,000 yen ago, today
+    room.wanted = Decimal(1)
+
+    async def reviewed_after_an_hour(number: int) -> tuple[str, str]:
+        await room.clock.sleep(3600)
+        verdict = await decided(room, f"c{number}")
+        assert isinstance(verdict, Refused) and verdict.rule == "daily_loss", verdict
+        room.cycle(round((room.clock.now() - BEGIN).total_seconds()), breach=verdict.rule)
+        review = await review_rung.fn(NAME)
+        return review.verdict, review.after
+
+    assert await reviewed_after_an_hour(1) == ("demote", "ramp_50")
+    for number in (2, 3):
+        assert await reviewed_after_an_hour(number) == ("hold", "ramp_50")
+    await room.clock.sleep(86_400)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_020_000), room.clock.now())
+    assert await reviewed_after_an_hour(4) == ("demote", "ramp_25")  # another day, another loss
+
+
+async def test_a_target_that_has_become_too_small_keeps_no_rung_up(room: Room) -> None:
+    smaller = room.here.configured.model_copy(update={"target_quantity": Decimal("0.0005")})
+    room.here.settings = room.here.settings.model_copy(update={"exchanges": {NAME: smaller}})
+    room.certify("ramp_100", "0.0005")
+    room.cycle(60, discrepancies=["balance JPY"])
+    review = await review_rung.fn(NAME)
+    assert (review.verdict, review.after) == ("demote", "paper"), review
+    assert any("target_quantity 0.0005 could not be bought and sold again" in reason for reason in review.reasons)
+
+
 async def test_nothing_goes_up_to_real_money_over_an_order_of_unknown_outcome(room: Room) -> None:
     await room.here.desk.exchange.balances()
     room.certify("minimal")
@@ -288,12 +367,59 @@ async def test_the_equity_of_a_cfd_stands_on_its_collateral(rooms: Callable[...,
     assert standing.equity == 1_000_000
 
 
+async def test_a_change_from_spot_to_a_cfd_is_no_loss(rooms: Callable[..., Room]) -> None:
+    room = rooms(PERPETUAL)
+    room.ledger.set_opening(NAME, {"JPY": Decimal(5_000_000), "collateral:JPY": Decimal(1_000_000)}, BEGIN)
+    room.ledger.record_equity(NAME, "JPY", Decimal(5_000_000), BEGIN)  # while BTC/JPY was traded
+    standing = await account_standing(room.here.desk, instrument(PERPETUAL, NAME), PRICE, BEGIN)
+    assert (standing.equity, standing.daily_loss, standing.drawdown) == (1_000_000, 0, 0)
+
+
+async def test_what_was_made_with_another_symbol_stays_made(room: Room) -> None:
+    certify(room.ledger, NAME, SPOT, room.clock.now())
+    await reconcile_account.fn(NAME)
+    for name, side, price in (("one", Side.BUY, PRICE), ("two", Side.SELL, 2 * PRICE)):
+        await room.clock.sleep(60)
+        room.venue.placing.append("fill")
+        intent = an_intent(name, quantity="0.01", side=side, price=price)
+        await place(room.here.desk, Approved(intent, "minimal"), cycle_id=None, known_ids=frozenset())
+        await reconcile_account.fn(NAME)
+    before = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, room.clock.now())
+    assert before.equity == 5_000_000 + 100_000 - 100 - 200
+    room.ledger.record_equity(NAME, "JPY", before.equity, room.clock.now())
+    after = await account_standing(room.here.desk, instrument(PERPETUAL, NAME), PRICE, room.clock.now())
+    assert (after.equity, after.daily_loss, after.drawdown) == (before.equity, 0, 0)
+
+
 async def test_a_drawdown_is_not_forgotten_over_days_off(room: Room) -> None:
     room.ledger.set_opening(NAME, {"JPY": Decimal(900_000)}, BEGIN)
     room.ledger.record_equity(NAME, "JPY", Decimal(1_000_000), BEGIN)
     later = BEGIN + timedelta(days=3)
     standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, later)
     assert standing.drawdown == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    ("opening", "deposit", "fall"),
+    [("0", "1000000", "0.01"), ("1000000", "-500000", "0.02"), ("1000000", "0.5", "0.01")],
+)
+async def test_a_fall_is_measured_by_what_is_there_after_a_deposit_or_a_withdrawal(
+    room: Room, opening: str, deposit: str, fall: str
+) -> None:
+    room.certify("ramp_100")
+    room.ledger.set_opening(NAME, {"JPY": Decimal(opening)}, BEGIN)
+    asset = "JPY" if "." not in deposit else "BTC"
+    room.ledger.adjust(NAME, asset, Decimal(deposit), "Aoki", "between banks", BEGIN)
+    made = Decimal(opening) + 10_000  # and lost again since
+    for worth in (made, Decimal(opening)):
+        room.ledger.record_equity(NAME, "JPY", worth, BEGIN)
+    standing = await account_standing(room.here.desk, instrument(SPOT, NAME), PRICE, BEGIN)
+    record = room.ledger.rung(NAME, SPOT)
+    assert record is not None
+    shown = evidence_of(place_of(room.here), record, BEGIN).drawdown
+    assert (round(standing.drawdown, 3), round(shown, 3)) == (Decimal(fall), Decimal(fall))
+    below = standing_of(room.here.settings, room.ledger, NAME, BEGIN).below_peak
+    assert below is not None and round(below, 3) == Decimal(fall)
 
 
 class CountedLedger:

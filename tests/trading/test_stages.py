@@ -58,6 +58,17 @@ def test_enough_of_everything_goes_up_one_rung():
         assert isinstance(verdict, Promote) and verdict.to == following and verdict.reasons
 
 
+def test_a_ramp_step_that_is_configured_no_more_goes_down_to_the_next_lower_one():
+    gone = "ladder.ramp_steps has no ramp_33 any more"
+    assert judged("ramp_33") == Demote("ramp_25", (gone,))
+    assert judged("ramp_10") == Demote("minimal", ("ladder.ramp_steps has no ramp_10 any more",))
+    assert judged("ramp_33", unresolved=1) == Demote("paper", (gone, "1 orders of unknown outcome"))
+    assert judged("ramp_33", expired=True) == Demote("compatibility", (gone, "the certificate has expired"))
+    assert rung_in_force("ramp_33", ENOUGH, LADDER) == "ramp_25"
+    with pytest.raises(ValueError, match="unknown rung 'ramp_fast'"):
+        judged("ramp_fast")
+
+
 def test_the_top_rung_holds():
     assert judged("ramp_100") == Hold(("the top of the ladder",))
 
@@ -201,7 +212,7 @@ def test_the_deepest_fall_counts_and_every_reason_is_told():
 
 
 def test_an_unknown_rung_is_an_error():
-    for call in (lambda: judged("ramp_99"), lambda: cap_for("summit", D(1), BITBANK, D(1))):
+    for call in (lambda: judged("summit"), lambda: cap_for("summit", D(1), BITBANK, D(1))):
         with pytest.raises(ValueError, match="unknown rung"):
             call()
 
