@@ -9,8 +9,8 @@ from typing import Any
 from cli.output import print_json, print_table, say
 from config.guide import see
 from config.loader import load_settings
-from config.settings import ExchangeName, Settings
-from execution.standing import standing_of
+from config.settings import Endpoint, ExchangeName, Settings
+from execution.standing import Standing, standing_of
 from services.clock import WallClock
 from services.ledger import Ledger
 from trading.day import JAPAN, DaySummary, bounds_of, cycle_point, summarise
@@ -18,9 +18,14 @@ from trading.orders import Fill, Order
 from trading.stages import PAPER
 
 # What is said of an exchange that needs a person, and where the guide says what to do.
-_SECTIONS = {"STOPPED": "kill-switch", "AN ORDER IS NOT PROVED": "unproved-order", "TROUBLE TODAY": "incident"}
+_SECTIONS = {
+    "STOPPED": "kill-switch",
+    "AN ORDER IS NOT PROVED": "unproved-order",
+    "TROUBLE TODAY": "incident",
+    "SILENT TRADER": "incident",
+}
 _NO_FILLS = "none at a venue yet; what was filled on paper is among `orders`"
-_SILENT_CYCLES = 3  # a trader without a cycle for so long is not there, or not well
+_SILENT_CYCLES = 3  # a trader without a cycle for so long is not well
 
 
 @contextlib.contextmanager
@@ -82,7 +87,7 @@ def _status(settings: Settings, ledger: Ledger, exchange: ExchangeName) -> dict[
     day = _today(settings, ledger, stands.traded, stands.symbol)
     return {
         "exchange": exchange,
-        "verdict": _verdict(latch is not None, stands.unknown_orders, day, now, settings.execution.cycle_seconds),
+        "verdict": _verdict(settings, ledger, exchange, stands, day, now),
         "state": stands.state,
         "cause": stands.cause or None,
         "symbol": stands.symbol,
@@ -114,16 +119,24 @@ def _age(passed: timedelta) -> str:
     return f"{seconds} s"
 
 
-def _verdict(is_latched: bool, unknown: int, day: DaySummary, now: datetime, cycle_seconds: float) -> str:
-    """What a person must know first."""
-    if is_latched:
+def _verdict(
+    settings: Settings, ledger: Ledger, exchange: ExchangeName, stands: Standing, day: DaySummary, now: datetime
+) -> str:
+    """What a person must know first. Whether a trader is there says the account's lease, not a clock: a simulated
+    market may have a time of its own.
+    """
+    if stands.latch is not None:
         return "STOPPED"
-    if unknown:
+    if stands.unknown_orders:
         return "AN ORDER IS NOT PROVED"
     if day.failed:
         return "TROUBLE TODAY"
-    if day.last_at is None or now - day.last_at > timedelta(seconds=_SILENT_CYCLES * cycle_seconds):
+    if ledger.holder(settings.account(exchange), ledger.shared_time(now)) is None:
         return "no trader"
+    quiet = timedelta(seconds=_SILENT_CYCLES * settings.execution.cycle_seconds)
+    simulated = settings.exchanges[exchange].endpoint is Endpoint.SIMULATED
+    if stands.last_cycle is not None and not simulated and now - stands.last_cycle.finished_at > quiet:
+        return "SILENT TRADER"
     return "trades"
 
 

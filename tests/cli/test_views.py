@@ -50,6 +50,33 @@ def test_the_status_says_what_each_account_may_do_and_why(command: Command) -> N
     assert "REDUCE_ONLY" in command.run("status").stdout
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "is_held", "last_cycle", "verdict"),
+    [
+        ("simulated", True, timedelta(minutes=1), "trades"),
+        ("simulated", True, timedelta(days=900), "trades"),  # the market's own time
+        ("simulated", False, timedelta(minutes=1), "no trader"),
+        ("live", True, timedelta(minutes=1), "trades"),
+        ("live", True, timedelta(minutes=5), "SILENT TRADER"),
+        ("live", False, timedelta(minutes=5), "no trader"),
+    ],
+)
+def test_the_verdict_says_whether_a_trader_is_there(
+    command: Command, endpoint: str, is_held: bool, last_cycle: timedelta, verdict: str
+) -> None:
+    account, symbol, now = {"simulated": "bitbank", "live": "bitbank@live"}[endpoint], "BTC/JPY", WallClock().now()
+    with contextlib.closing(Ledger(settings_of(command.home).ledger_url)) as ledger:
+        certify_rung(ledger, account, symbol, now - timedelta(days=1), "ramp_25")
+        report = {"refused": "", "discrepancies": [], "trading_state": ""}
+        at = now - last_cycle
+        ledger.record_cycle(CycleRecord("c1", account, symbol, "ramp_25", at, at, True, None, report))
+        lease = ledger.take_lease(account, "host:1", now, 3600)
+        if not is_held:
+            ledger.release_lease(lease)
+    told = command.run("status", "--json", "--set", f"exchanges.bitbank.endpoint={endpoint}")
+    assert json.loads(told.stdout)["bitbank"]["verdict"] == verdict, told.stderr
+
+
 @pytest.mark.prefect
 def test_what_was_traded_is_shown(command: Command, venues: Venues, prefect_url: str) -> None:
     venues("bitbank", "bybit")
