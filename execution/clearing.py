@@ -130,6 +130,7 @@ class _Clearing:
         while True:
             self._rounds += 1
             listed = await self._look()
+            self._heed_a_clock_set_back()
             if listed == () and self._asked and await self._is_proved():
                 self._all.proved_at[self._symbol] = self._clock.now()
                 return True
@@ -141,6 +142,13 @@ class _Clearing:
                 self._give_up()
                 return False
             await self._clock.sleep(self._next_pause())
+
+    def _heed_a_clock_set_back(self) -> None:
+        """Only the time since counts then: else proof and patience would wait for as long as it was set back."""
+        now = self._clock.now()
+        self._all.began = min(self._all.began, now)
+        if self._empty_since is not None and self._empty_since > now:
+            self._empty_since = now
 
     async def end(self) -> None:
         """Let go of a list that was asked for and has not come."""

@@ -1,7 +1,6 @@
 """Read what became of an order, and write down what the venue tells."""
 
 import logging
-from datetime import timedelta
 
 from exchanges.errors import Busy, NoAnswer, OrderNotFound
 from execution.desk import Desk
@@ -22,7 +21,7 @@ async def follow(desk: Desk, order: Order, seconds: float) -> Order:
     ledger then knows. An order without a venue id cannot be read: reconcile finds it. Costs 1 request a look,
     and 1 more when it was filled.
     """
-    deadline = desk.clock.now() + timedelta(seconds=seconds)
+    began = desk.clock.now()
     wait = _FIRST_WAIT_SECONDS
     while order.venue_order_id is not None and not order.is_finished:
         try:
@@ -31,7 +30,9 @@ async def follow(desk: Desk, order: Order, seconds: float) -> Order:
             log.warning("%s: order %s could not be read: %s", desk.account, order.venue_order_id, error)
             if not isinstance(error, OrderNotFound):
                 wait = _LONGEST_WAIT_SECONDS  # a venue in trouble is asked less often, not more
-        left = (deadline - desk.clock.now()).total_seconds()
+        now = desk.clock.now()
+        began = min(began, now)  # of a clock that was set back only the time since counts
+        left = seconds - (now - began).total_seconds()
         if order.is_finished or left <= 0:
             break
         await desk.clock.sleep(min(wait, left))

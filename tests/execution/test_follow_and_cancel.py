@@ -1,3 +1,4 @@
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -24,6 +25,20 @@ async def test_following_ends_when_its_time_is_over(work: Workplace) -> None:
     assert order.state is State.OPEN
     assert (work.clock.now() - BEGIN).total_seconds() == 5.0
     assert work.venue.requests["order"] <= 6
+
+
+async def test_following_does_not_wait_for_a_clock_that_was_set_back(work: Workplace) -> None:
+    order, slept, really = await work.place(), list[float](), work.clock.sleep
+
+    async def sleep(pause: float) -> None:
+        slept.append(pause)
+        await really(pause)
+        if len(slept) == 2:
+            work.clock._now -= timedelta(hours=1)
+
+    work.clock.sleep = sleep  # type: ignore[method-assign]
+    assert (await follow(work.desk, order, 5.0)).state is State.OPEN
+    assert 5.0 <= sum(slept) <= 10.0
 
 
 async def test_following_an_order_that_is_not_listed_yet_goes_on(work: Workplace) -> None:

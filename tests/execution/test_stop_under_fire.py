@@ -475,3 +475,25 @@ async def test_a_torn_budget_file_keeps_no_cancel_waiting(tmp_path: Path) -> Non
         await budget.acquire((WINDOW,), cancelling=True, at_most=10)
     with pytest.raises(NoRoom):
         await budget.acquire((WINDOW,), at_most=10)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_clock_that_is_set_back_by_an_hour_keeps_nobody_waiting(work: Workplace, answers: bool) -> None:
+    slept, really, read = list[float](), work.clock.sleep, work.venue.open_orders
+
+    async def sleep(pause: float) -> None:
+        slept.append(pause)
+        await really(pause)
+        if len(slept) == 2:
+            work.clock._now -= timedelta(hours=1)
+
+    async def open_orders(symbol: str) -> tuple[VenueOrder, ...]:
+        if len(slept) == 0 or not answers:  # the first list fails, so that the proof spans the moment
+            raise NoAnswer("bitbank", "502")
+        return await read(symbol)
+
+    work.clock.sleep = sleep  # type: ignore[method-assign]
+    work.venue.open_orders = open_orders  # type: ignore[method-assign]
+    report = await stop(work)
+    assert report.clean is answers
+    assert len(slept) >= 2 and sum(slept) < 2 * PATIENCE.total_seconds()
