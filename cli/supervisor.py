@@ -149,8 +149,11 @@ def wait_or_kill(process: Process, seconds: float) -> int:
 
 
 def end_all(processes: Sequence[Process | None], number: signal.Signals, seconds: float) -> list[int | None]:
-    """Signal all at once, then wait for each; exit statuses in the same order."""
+    """Signal all at once, then wait for all of them so long together; exit statuses in the same order."""
     for process in processes:
         if process is not None and process.poll() is None:
             process.send_signal(number)
-    return [None if process is None else wait_or_kill(process, seconds) for process in processes]
+    until = time.monotonic() + seconds
+    return [
+        None if process is None else wait_or_kill(process, max(0.0, until - time.monotonic())) for process in processes
+    ]

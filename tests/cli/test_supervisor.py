@@ -1,16 +1,18 @@
 """What dies starts again; what dies again and again is given up."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from cli.supervisor import MOST_DEATHS, Child, Process, Supervisor
+from cli.supervisor import MOST_DEATHS, Child, Process, Supervisor, end_all
 from cli.up import _Operation
 from config.loader import load_settings
 from execution.hold import hold_account
@@ -204,3 +206,14 @@ async def test_orders_of_a_trader_in_another_terminal_are_not_taken_back(
         assert "taken back" not in capsys.readouterr().out
         assert kill_switch(tmp_path, up.ledger, "bybit") is None
         assert up._held_elsewhere("bybit") == ""
+
+
+def test_of_several_processes_that_hang_each_waits_only_for_what_is_left_of_the_time() -> None:
+    deaf = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'-'); time.sleep(600)"
+    hanging = [subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) for _ in range(3)]
+    for each in hanging:
+        assert each.stdout is not None and each.stdout.read(1) == b"-"
+    began = monotonic()
+    statuses = end_all([hanging[0], None, *hanging[1:]], signal.SIGTERM, 1.5)
+    assert statuses == [-signal.SIGKILL, None, -signal.SIGKILL, -signal.SIGKILL]
+    assert monotonic() - began < 3.0  # not three times as long
