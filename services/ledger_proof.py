@@ -1,6 +1,8 @@
 """Prove the ledger: the chain of events holds, and every row says what its events say."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
@@ -8,7 +10,18 @@ from sqlalchemy import Connection, Row, Table, func, select
 from services.ledger_accounts import cycle_detail, equity_detail, rung_detail
 from services.ledger_chain import first_bad_event
 from services.ledger_rows import fill_detail, intent_detail, order_from, standing_detail
-from services.ledger_tables import cycles, equity_points, events, fills, orders, rungs
+from services.ledger_tables import (
+    adjustments,
+    canonical_json,
+    cycles,
+    equity_points,
+    events,
+    fills,
+    latches,
+    openings,
+    orders,
+    rungs,
+)
 from trading.money import ZERO
 from trading.orders import State
 
@@ -30,6 +43,7 @@ def first_fault(connection: Connection) -> str | None:
         or _first_bad_copy(connection, "rung")
         or _first_bad_copy(connection, "cycle")
         or _first_bad_copy(connection, "equity")
+        or _first_bad_word(connection)
     )
 
 
@@ -112,4 +126,39 @@ def _first_bad_copy(connection: Connection, kind: str) -> str | None:
         proved += 1
     if connection.execute(select(func.count()).select_from(table)).scalar_one() != proved:
         return f"a {kind} has no event ({proved} have)"
+    return None
+
+
+def _first_bad_word(connection: Connection) -> str | None:
+    """Compare what persons and the kill switch have said with its events: rows that are few, and name no event."""
+    said: dict[str, list[tuple[str, datetime, str]]] = {
+        "opening": [
+            (row.account, row.at, canonical_json(row.balances)) for row in connection.execute(select(openings))
+        ],
+        "adjustment": [
+            (
+                row.account,
+                row.at,
+                canonical_json({name: getattr(row, name) for name in ("asset", "change", "by", "reason")}),
+            )
+            for row in connection.execute(select(adjustments))
+        ],
+        "latch": [],
+        "rearm": [],
+    }
+    for row in connection.execute(select(latches)):
+        said["latch"].append((row.account, row.at, canonical_json({"reason": row.reason, "by": row.by})))
+        if row.rearmed_at is not None:
+            told = canonical_json({"reason": row.rearmed_reason, "by": row.rearmed_by})
+            said["rearm"].append((row.account, row.rearmed_at, told))
+    query = select(events.c.account, events.c.at, events.c.detail, events.c.kind).where(events.c.kind.in_(said))
+    written: dict[str, list[tuple[str, datetime, str]]] = {kind: [] for kind in said}
+    for row in connection.execute(query):
+        written[row.kind].append((row.account, row.at, row.detail))
+    for kind, rows in said.items():
+        missing, added = Counter(written[kind]) - Counter(rows), Counter(rows) - Counter(written[kind])
+        for account, at, _ in sorted(missing):
+            return f"{kind} of {account} at {at.isoformat()} is not what was written"
+        for account, at, _ in sorted(added):
+            return f"{kind} of {account} at {at.isoformat()} has no event"
     return None

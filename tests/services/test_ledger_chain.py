@@ -118,6 +118,36 @@ def test_a_row_that_differs_from_its_events_is_found(written: Ledger, ledger_url
     assert said in found
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ('UPDATE openings SET balances = \'{"JPY":"1"}\'', "opening of bitbank .* is not what was written"),
+        ("UPDATE adjustments SET change = '900000' WHERE id = 1", "adjustment of bitbank .* is not what was written"),
+        ("UPDATE adjustments SET \"by\" = 'nobody'", "adjustment of bitbank .* is not what was written"),
+        ("DELETE FROM adjustments", "adjustment of bitbank .* is not what was written"),
+        (
+            'INSERT INTO adjustments (account, asset, change, "by", reason, at) '
+            'SELECT account, asset, change, "by", reason, at FROM adjustments',
+            "adjustment of bitbank .* has no event",
+        ),
+        ("UPDATE latches SET rearmed_by = 'me', rearmed_at = at WHERE id = 2", "rearm of bitbank .* has no event"),
+        ("DELETE FROM latches WHERE id = 2", "latch of bitbank .* is not what was written"),
+        ("UPDATE latches SET rearmed_by = 'jiro' WHERE id = 1", "rearm of bitbank .* is not what was written"),
+    ],
+)
+def test_what_persons_and_the_kill_switch_said_is_proved(
+    written: Ledger, ledger_url: str, edit: str, said: str
+) -> None:
+    written.set_opening(ACCOUNT, {"JPY": Decimal(5000000), "BTC": Decimal("0.10")}, NOW)
+    written.adjust(ACCOUNT, "JPY", Decimal("-100000.50"), "hanako", "出金", NOW)
+    written.rearm(ACCOUNT, "hanako", "looked at", NOW)
+    written.latch(ACCOUNT, "again", "taro", NOW)
+    assert written.verify_chain() is None
+    change(ledger_url, edit)
+    found = written.verify_chain()
+    assert found is not None and re.search(said, found), found
+
+
 def test_a_fill_that_nobody_recorded_is_found(written: Ledger, ledger_url: str) -> None:
     columns = (
         "account, symbol, venue_order_id, side, price, quantity, quote_quantity, fee, fee_currency, at, recorded_at"
