@@ -98,7 +98,10 @@ async def test_a_trader_that_runs_is_seen_and_its_venue_is_not_asked(market: Mar
 
     market("bitbank", clock="wall")
     certify(home, "bitbank")
-    async with trading("bitbank"):  # holds the account as a trader does, under a trader's name
+    async with trading("bitbank") as here:  # holds the account as a trader does, under a trader's name
+        now, report = here.clock.now(), {"refused": "", "discrepancies": [], "trading_state": ""}
+        cycle = CycleRecord("c1", here.account, here.symbol, "ramp_100", now, now, True, None, report)
+        here.ledger.record_cycle(cycle)
         assert await monitoring("bitbank") == "nothing found"
     page = (await artifacts("monitoring"))[-1].data
     assert "| trader | runs |" in page and "last reached" in page and "was asked" not in page

