@@ -19,6 +19,8 @@ from google.cloud import secretmanager_v1 as api
 
 _SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
 _STATES = api.SecretVersion.State
+# Of the servers so far: what was read is kept by address, and a port that comes again would bring it back.
+_PORTS: set[int] = set()
 
 
 @dataclass
@@ -130,7 +132,10 @@ def secret_server() -> Iterator[SecretServer]:
     }
     server = grpc.server(ThreadPoolExecutor(8))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, methods),))
-    told.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    while (port := server.add_insecure_port("127.0.0.1:0")) in _PORTS:
+        continue
+    _PORTS.add(port)
+    told.address = f"127.0.0.1:{port}"
     server.start()
     try:
         yield told
