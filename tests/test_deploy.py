@@ -1,6 +1,6 @@
 """deploy/: every command, variable and path in it exists here, and nothing in it can run a trader twice.
 
-No container engine takes part: what an engine makes of these files is not tried.
+No container engine takes part; docs/several-machines.md says what was tried with one.
 """
 
 import re
