@@ -444,6 +444,32 @@ async def test_of_two_stops_only_one_closes_the_position(
     assert any("another stop is closing" in problem for problem in second.result().venues[0].problems)
 
 
+async def test_a_stop_on_another_host_does_not_close_what_the_first_has_read_and_not_yet_ordered(
+    workplace: MakeWorkplace, tmp_path: Path
+) -> None:
+    work = workplace(name="bitflyer")
+    work.venue.placing += ["fill", "fill", "fill"]
+    await work.place(symbol=PERPETUAL)
+    work.ledger.release_lease(work.desk.lease)
+    really, arrived, go = work.venue.positions, asyncio.Event(), asyncio.Event()
+
+    async def slowly(symbol: str) -> object:
+        read = await really(symbol)
+        if not arrived.is_set():
+            arrived.set()
+            await go.wait()
+        return read
+
+    work.venue.positions = slowly  # type: ignore[method-assign,assignment]
+    work.venue.requests.clear()
+    first = asyncio.ensure_future(stop(work, close_positions=True))
+    await arrived.wait()
+    await stop(work, close_positions=True, home=tmp_path / "of the second host")
+    go.set()
+    await first
+    assert work.venue.requests["place"] == 1 and work.venue.position == 0
+
+
 async def test_an_interrupted_stop_tells_what_is_left_and_is_not_clean(work: Workplace) -> None:
     await work.place()
     in_trouble(work, 100_000, NoAnswer("bitbank", "502"))
