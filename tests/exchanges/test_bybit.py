@@ -266,6 +266,7 @@ async def test_the_code_decides_whether_an_order_may_exist(
 async def test_cancelling_an_order_that_has_ended_is_no_error(venue: Venue, exchange: Bybit, code: int) -> None:
     venue.answers[CANCEL] = no(code)
     await exchange.cancel(SPOT, "1001")
+    assert [asked.told["orderId"] for asked in venue.asked] == ["1001"]  # and it is not asked again
 
 
 async def test_a_cancel_names_the_venues_id(venue: Venue, exchange: Bybit) -> None:

@@ -235,6 +235,7 @@ async def test_12_a_second_cancel_is_no_error(market: Market) -> None:
     await market.exchange.cancel(market.symbol, order_id)
     await ended(market, order_id)
     await market.exchange.cancel(market.symbol, order_id)
+    assert await market.exchange.open_orders(market.symbol) == ()
 
 
 @pytest.mark.parametrize("side", list(Side))
@@ -346,6 +347,7 @@ async def test_19_an_order_placed_by_hand_is_seen_and_cancelled_with_the_rest(ma
 
 async def test_20_cancel_all_with_nothing_resting_is_no_error(market: Market) -> None:
     await market.exchange.cancel_all(market.symbol)
+    assert await market.exchange.open_orders(market.symbol) == ()
 
 
 # 6 -- refusals

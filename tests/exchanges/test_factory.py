@@ -39,7 +39,7 @@ def test_the_adapters_are_loaded_one_by_one() -> None:
         import exchanges.bitbank
         assert 'exchanges.bybit' not in sys.modules
     """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", [*EXCHANGES, "okj"])

@@ -102,19 +102,19 @@ def _steps_of(steps: Steps, work: Callable[[], object]) -> int:
     return steps.taken - before
 
 
-def _costs_the_same(steps: Steps, ledgers: tuple[Ledger, Ledger], work: Callable[[Ledger], object]) -> None:
+def _assert_costs_the_same(steps: Steps, ledgers: tuple[Ledger, Ledger], work: Callable[[Ledger], object]) -> None:
     few, many = (_steps_of(steps, partial(work, ledger)) for ledger in ledgers)
     assert many <= 1.3 * few + 50, f"{few} steps, and {many} after ten times as long"
 
 
 @pytest.mark.parametrize("name", READS)
 def test_a_read_costs_the_same_after_ten_times_as_long(ledgers: tuple[Ledger, Ledger], steps: Steps, name: str) -> None:
-    _costs_the_same(steps, ledgers, READS[name])
+    _assert_costs_the_same(steps, ledgers, READS[name])
 
 
 def test_the_fills_stored_since_the_last_look_cost_the_same(ledgers: tuple[Ledger, Ledger], steps: Steps) -> None:
     newest = {id(ledger): ledger.fills_after(ACCOUNT, 0)[-1].row for ledger in ledgers}
-    _costs_the_same(steps, ledgers, lambda ledger: ledger.fills_after(ACCOUNT, newest[id(ledger)] - 10))
+    _assert_costs_the_same(steps, ledgers, lambda ledger: ledger.fills_after(ACCOUNT, newest[id(ledger)] - 10))
 
 
 def _trade(ledger: Ledger) -> None:
@@ -136,7 +136,7 @@ def _trade(ledger: Ledger) -> None:
 def test_what_a_cycle_writes_costs_the_same_after_ten_times_as_long(
     ledgers: tuple[Ledger, Ledger], steps: Steps
 ) -> None:
-    _costs_the_same(steps, ledgers, _trade)
+    _assert_costs_the_same(steps, ledgers, _trade)
 
 
 def test_nothing_that_a_cycle_asks_reads_a_whole_table(ledgers: tuple[Ledger, Ledger], steps: Steps) -> None:

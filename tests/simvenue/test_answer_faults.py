@@ -140,6 +140,7 @@ async def test_a_server_that_stops_does_not_wait_for_those_who_hang() -> None:
             await asyncio.sleep(0.01)
         await asyncio.wait_for(server.stop(), 10)  # the request would hang for ten minutes
         await lost(waiting)
+        assert isinstance(waiting.exception(), GONE)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------

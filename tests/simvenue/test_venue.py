@@ -10,7 +10,7 @@ from simvenue.values import AlreadyEnded, OrderRequest, Pair, Rejection
 from tests.simvenue.material import PERPETUAL, SPOT, START, bar, flat, limit, market, rested, venue_on
 
 
-def refused(reason: str, request: OrderRequest, pair: Pair = SPOT, **facts: object) -> None:
+def assert_refused(reason: str, request: OrderRequest, pair: Pair = SPOT, **facts: object) -> None:
     venue = venue_on(flat(range(5)), pair, **facts)  # type: ignore[arg-type]
     before = venue.balances()
     with pytest.raises(Rejection) as refusal:
@@ -21,26 +21,26 @@ def refused(reason: str, request: OrderRequest, pair: Pair = SPOT, **facts: obje
 
 
 def test_what_breaks_the_venues_rules_is_refused_and_leaves_no_trace() -> None:
-    refused("off_tick", limit("buy", "0.01", D("9000000.5")))
-    refused("off_lot", limit("buy", "0.01005", 9_000_000))
-    refused("too_small", limit("buy", "0.00005", 9_000_000))
-    refused("too_large", limit("buy", "1001", 9_000_000))
-    refused("too_large", market("buy", "0.5"), replace(SPOT, max_market_quantity=D("0.4")))
-    refused("below_min_notional", limit("buy", "0.0001", 9_000_000), replace(SPOT, min_notional=D(1000)))
-    refused("price_band", limit("sell", "0.01", 12_000_001), price_band=D("0.2"))
-    refused("too_many_orders", limit("buy", "0.01", 9_000_000), max_open_orders=0)
-    refused("insufficient_funds", limit("buy", "0.6", 9_000_000))
-    refused("insufficient_funds", limit("sell", "0.1001", 11_000_000))
-    refused("insufficient_funds", market("buy", "0.6"))
-    refused("reduce_only", replace(limit("buy", "0.01", 9_000_000, symbol="BTC/JPY:JPY"), reduce_only=True),
+    assert_refused("off_tick", limit("buy", "0.01", D("9000000.5")))
+    assert_refused("off_lot", limit("buy", "0.01005", 9_000_000))
+    assert_refused("too_small", limit("buy", "0.00005", 9_000_000))
+    assert_refused("too_large", limit("buy", "1001", 9_000_000))
+    assert_refused("too_large", market("buy", "0.5"), replace(SPOT, max_market_quantity=D("0.4")))
+    assert_refused("below_min_notional", limit("buy", "0.0001", 9_000_000), replace(SPOT, min_notional=D(1000)))
+    assert_refused("price_band", limit("sell", "0.01", 12_000_001), price_band=D("0.2"))
+    assert_refused("too_many_orders", limit("buy", "0.01", 9_000_000), max_open_orders=0)
+    assert_refused("insufficient_funds", limit("buy", "0.6", 9_000_000))
+    assert_refused("insufficient_funds", limit("sell", "0.1001", 11_000_000))
+    assert_refused("insufficient_funds", market("buy", "0.6"))
+    assert_refused("reduce_only", replace(limit("buy", "0.01", 9_000_000, symbol="BTC/JPY:JPY"), reduce_only=True),
             PERPETUAL)  # fmt: skip
 
 
 def test_an_order_whose_fee_cannot_be_paid_is_refused() -> None:
-    refused("insufficient_funds", market("buy", "0.4998"))
-    refused("insufficient_funds", limit("buy", "0.625", 8_000_000), replace(SPOT, maker_rate=D("0.0002")))
+    assert_refused("insufficient_funds", market("buy", "0.4998"))
+    assert_refused("insufficient_funds", limit("buy", "0.625", 8_000_000), replace(SPOT, maker_rate=D("0.0002")))
     charged_in_base = replace(SPOT, fee_in="base", maker_rate=D("0.0015"))
-    refused("insufficient_funds", limit("sell", "0.1", 11_000_000), charged_in_base)
+    assert_refused("insufficient_funds", limit("sell", "0.1", 11_000_000), charged_in_base)
 
 
 def test_the_whole_balance_may_rest_where_resting_is_free_of_charge() -> None:

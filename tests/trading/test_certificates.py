@@ -88,7 +88,7 @@ def test_only_an_order_that_reduces_may_be_larger_than_the_cap():
     ids=str,
 )
 def test_a_certificate_that_is_not_the_one_in_force_covers_nothing(wrong: dict[str, Any]):
-    refused(certificate=replace(CERTIFICATE, **wrong))
+    assert refused(certificate=replace(CERTIFICATE, **wrong)).rule == "certificate"
 
 
 @pytest.mark.parametrize("part", PARTS)

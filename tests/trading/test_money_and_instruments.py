@@ -85,7 +85,7 @@ def test_no_two_decisions_share_an_id(parts: list[tuple[str, str, str]]):
     assert len({client_order_id(*each) for each in parts}) == len(parts)
 
 
-def run_apart(code: str) -> None:
+def assert_runs_light(code: str) -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("light\n"), done.stdout + done.stderr
@@ -95,7 +95,7 @@ def test_deciding_needs_neither_prefect_nor_ccxt_nor_pandas():
     files = sorted((Path(__file__).resolve().parents[2] / "trading").glob("*.py"))
     modules = [f"trading.{path.stem}" for path in files if path.stem != "__init__"]
     assert "trading.risk" in modules
-    run_apart(
+    assert_runs_light(
         f"import sys, {', '.join(modules)}\n"
         "assert not {'prefect', 'ccxt', 'pandas', 'pydantic', 'sqlalchemy'} & set(sys.modules)\n"
         "print('light')\n"
@@ -103,7 +103,7 @@ def test_deciding_needs_neither_prefect_nor_ccxt_nor_pandas():
 
 
 def test_the_tests_of_the_decisions_are_as_light():
-    run_apart(
+    assert_runs_light(
         "import sys, pytest\n"
         "assert pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider', 'tests/trading']) == 0\n"
         "assert not {'prefect', 'ccxt', 'pandas'} & set(sys.modules)\n"
