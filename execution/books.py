@@ -165,9 +165,10 @@ def purse_of(ledger: Ledger, account: str, symbol: str) -> str:
     the account keeps that apart. Each purse has a worth of its own.
     """
     quote = symbol.partition("/")[2].partition(":")[0]
+    if ":" not in symbol:  # spot, as in most cycles: nothing need be read
+        return quote
     opening = ledger.opening(account)
-    apart = ":" in symbol and opening is not None and COLLATERAL + quote in opening[0]
-    return COLLATERAL + quote if apart else quote
+    return COLLATERAL + quote if opening is not None and COLLATERAL + quote in opening[0] else quote
 
 
 def deposited(ledger: Ledger, account: str, purse: str) -> Decimal:
