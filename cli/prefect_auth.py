@@ -5,9 +5,13 @@ the machine (docs/prefect-ui.md).
 """
 
 import base64
+import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
+
+from config.errors import ConfigurationError
 
 _USER = "crypto-bot"
 # What Prefect's server asks for, and what its clients send.
@@ -20,15 +24,26 @@ def password_file(home: Path) -> Path:
 
 
 def api_password(home: Path) -> str:
-    """The text `user:password` that the API asks for; made at the first call, in a file that only its owner reads."""
+    """The text `user:password` that the API asks for; made at the first call, in a file that only its owner reads.
+
+    Raises ConfigurationError where that file is empty, OSError where it cannot be made.
+    """
     path = password_file(home)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{_USER}:{secrets.token_urlsafe(24)}")
+        # Never there without its text: a server with an empty one asks for none.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as draft:  # its owner alone reads it
+            draft.write(f"{_USER}:{secrets.token_urlsafe(24)}")
+            draft.flush()
+            with contextlib.suppress(FileExistsError):  # another command has made one meanwhile
+                os.link(draft.name, path)
     path.chmod(0o600)
-    return path.read_text().strip()
+    told = path.read_text().strip()
+    if not told:
+        raise ConfigurationError(
+            f"{path} is empty, and the API would be open to everybody here: remove it and try again"
+        )
+    return told
 
 
 def password_environment(password: str) -> dict[str, str]:

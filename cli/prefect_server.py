@@ -235,8 +235,9 @@ def running_api(home: Path, settings: PrefectSettings) -> Iterator[str | None]:
         with joined_api(home, settings.api_url):
             yield settings.api_url if api_is_up(settings.api_url) else None
         return
-    note = home / "prefect" / _NOTE
-    running = note.read_text().strip() if note.exists() else ""
+    running = ""
+    with contextlib.suppress(FileNotFoundError):  # none runs, or it has just ended
+        running = (home / "prefect" / _NOTE).read_text().strip()
     if not running or not api_is_up(running):
         yield None
         return

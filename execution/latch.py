@@ -8,6 +8,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import get_native_id
 
 from services.ledger import Latch, Ledger, LedgerUnavailable
 
@@ -111,7 +112,7 @@ def _read(path: Path, account: str) -> Latch | None:
 
 def _write(path: Path, latch: Latch) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
+    draft = path.with_suffix(f".{get_native_id()}")  # its own: two may stop at the same moment
     draft.touch()
     told = {"account": latch.account, "reason": latch.reason, "by": latch.by, "at": latch.at.isoformat()}
     # A full disk takes a name and no words: the empty file says the same, stop (`_read`).

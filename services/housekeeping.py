@@ -12,7 +12,7 @@ from pathlib import Path
 from config.settings import Settings
 from services.ledger_database import Database
 from services.ledger_types import LedgerUnavailable
-from services.logs import FILE_BYTES
+from services.logs import FILE_BYTES, no_rotation
 from trading.checks import Check
 
 _ROTATED = re.compile(r".+\.log\.\d+(\.gz)?")
@@ -76,14 +76,16 @@ def log_checks(settings: Settings, now: datetime) -> tuple[Check, ...]:
     for path in cut:
         _cut(path)
     oldest = (now - timedelta(days=settings.maintenance.log_days)).timestamp()
-    old = [
-        path
-        for folder in folders
-        for path in folder.glob("*.log.*")
-        if _ROTATED.fullmatch(path.name) and path.stat().st_mtime < oldest
-    ]
-    for path in old:
-        path.unlink(missing_ok=True)
+    # A rotation gives every old file the next one's name: the one that is removed would not be the one that was old.
+    with no_rotation(settings.log_file):
+        old = [
+            path
+            for folder in folders
+            for path in folder.glob("*.log.*")
+            if _ROTATED.fullmatch(path.name) and path.stat().st_mtime < oldest
+        ]
+        for path in old:
+            path.unlink()
     names = ", ".join(path.name for path in cut)
     return (Check("logs", True, f"{len(cut)} cut{f' ({names})' if names else ''}, {len(old)} old ones removed"),)
 

@@ -59,17 +59,18 @@ class SharedRotatingFile(RotatingFileHandler):
         return int(super().shouldRollover(record))
 
     def doRollover(self) -> None:
-        with self._alone():
+        with no_rotation(Path(self.baseFilename)):
             self._follow()
+            assert self.stream is not None
             # another process may have done it while we waited
-            if Path(self.baseFilename).stat().st_size >= self.maxBytes // 2:
+            if os.fstat(self.stream.fileno()).st_size >= self.maxBytes // 2:
                 super().doRollover()
 
     def _follow(self) -> None:
         """Reopen when the path no longer leads to the file that is open."""
         path = Path(self.baseFilename)
         if self.stream is not None:
-            if path.exists() and _identity(path) == _identity(self.stream.fileno()):
+            if _leads_to(path, self.stream.fileno()):
                 return
             self.stream.close()
             # Where it cannot be opened now (no descriptor, no room), the next record tries again.
@@ -77,11 +78,14 @@ class SharedRotatingFile(RotatingFileHandler):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.stream = self._open()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with Path(f"{self.baseFilename}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+
+@contextmanager
+def no_rotation(path: Path) -> Iterator[None]:
+    """No process rotates the log file `path` during the block; waits for one that does. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _worth_the_console(record: logging.LogRecord) -> bool:
@@ -246,6 +250,9 @@ def _every_handler() -> Iterator[logging.Handler]:
             yield from logger.handlers
 
 
-def _identity(file: int | Path) -> tuple[int, int]:
-    told = os.stat(file)  # noqa: PTH116 - of an open file as well
-    return told.st_dev, told.st_ino
+def _leads_to(path: Path, file: int) -> bool:
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # another process may have moved it and not begun the next yet
+        return False
+    return os.path.samestat(there, os.fstat(file))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_a_torn_latch_file_still_stops(work: Workplace) -> None:
     (work.home / "latches" / "bitbank.json").write_text("{")
     latch = kill_switch(work.home, work.ledger, "bitbank")
     assert latch is not None and "unreadable" in latch.reason
+
+
+def test_several_that_stop_at_the_same_moment_all_succeed(tmp_path: Path) -> None:
+    def stop(name: str) -> None:
+        for _ in range(100):
+            set_latch(tmp_path, None, "bitbank", "drill", name, BEGIN)
+
+    with ThreadPoolExecutor(4) as operators:
+        list(operators.map(stop, ("ann", "ben", "cho", "dai")))
+    assert [file.name for file in (tmp_path / "latches").iterdir()] == ["bitbank.json"]
+    latch = kill_switch(tmp_path, None, "bitbank")
+    assert latch is not None and latch.reason == "drill"
 
 
 def test_re_arming_clears_both_places(work: Workplace) -> None:

@@ -185,23 +185,34 @@ WRITE_MANY = """
 import logging, sys
 from pathlib import Path
 from services.logs import SharedRotatingFile
-handler = SharedRotatingFile(Path(sys.argv[1]), maxBytes=20_000, backupCount=50, encoding="utf-8")
-for number in range(500):
-    handler.handle(logging.makeLogRecord({"msg": f"{sys.argv[2]}-{number} " + "." * 60}))
+name, size, kept, lines = sys.argv[2], *map(int, sys.argv[3:])
+handler = SharedRotatingFile(Path(sys.argv[1]), maxBytes=size, backupCount=kept, encoding="utf-8")
+for number in range(lines):
+    handler.handle(logging.makeLogRecord({"msg": f"{name}-{number} " + "." * 60}))
 """
 
 
-def test_processes_that_share_a_log_file_lose_no_line_when_it_rotates(tmp_path: Path) -> None:
-    path = tmp_path / "shared.log"
+def write_together(path: Path, *, size: int, kept: int, lines: int) -> list[bytes]:
+    """Three processes, a, b and c, write into one log file; what each of them complained of."""
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITE_MANY, str(path), name], stderr=subprocess.PIPE)
-        for name in ("a", "b", "c")
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE_MANY, path, name, str(size), str(kept), str(lines)], stderr=subprocess.PIPE
+        )
+        for name in "abc"
     ]
-    for writer in writers:
-        assert writer.communicate(timeout=60)[1] == b""
+    return [writer.communicate(timeout=60)[1] for writer in writers]
+
+
+def test_processes_that_share_a_log_file_lose_no_line_when_it_rotates(tmp_path: Path) -> None:
+    assert write_together(tmp_path / "shared.log", size=20_000, kept=50, lines=500) == [b"", b"", b""]
     written = [line.split()[0] for each in tmp_path.glob("shared.log*") for line in each.read_text().splitlines()]
     assert len(list(tmp_path.glob("shared.log.*"))) > 3
     assert sorted(written) == sorted(f"{name}-{number}" for name in "abc" for number in range(500))
+
+
+def test_a_process_goes_on_while_another_has_moved_the_log_and_not_begun_the_next(tmp_path: Path) -> None:
+    # The moment is short: there are some 2,000 of them.
+    assert write_together(tmp_path / "shared.log", size=500, kept=3, lines=5_000) == [b"", b"", b""]
 
 
 HEADERS = {

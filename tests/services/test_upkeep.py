@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from services.heartbeat import code_on_disk, heartbeat_checks, heartbeat_of, sho
 from services.housekeeping import database_checks, log_checks
 from services.ledger import Ledger, RungRecord
 from services.ledger_upkeep import Heartbeat
+from services.logs import no_rotation
 from services.upkeep import backup_checks, drill_checks
 from tests.services.samples import ACCOUNT, NOW, SYMBOL
 from tests.services.test_backup import some_days
@@ -179,6 +181,21 @@ def test_a_log_that_only_grows_is_cut_while_it_is_written_and_old_ones_go(settin
     assert growing.read_text() == "after"
     assert len(gzip.decompress((folder / "worker.log.1.gz").read_bytes())) == 10_000_001
     assert not old.exists() and young.exists() and other.exists()
+
+
+def test_an_old_log_is_removed_by_a_name_that_no_rotation_gives_to_another(settings: Settings) -> None:
+    old, young = (settings.log_file.with_name(f"{settings.log_file.name}.{number}") for number in (2, 1))
+    with ThreadPoolExecutor(1) as maintenance, no_rotation(settings.log_file):
+        for path, when in ((old, NOW - timedelta(days=31)), (young, NOW)):
+            path.write_text("a line\n")
+            os.utime(path, (when.timestamp(), when.timestamp()))
+        begun = maintenance.submit(log_checks, settings, NOW)
+        with pytest.raises(TimeoutError):
+            begun.result(timeout=0.2)
+        old.rename(settings.log_file.with_name(f"{settings.log_file.name}.3"))
+        young.rename(old)
+    assert begun.result(timeout=5)[0].detail == "0 cut, 1 old ones removed"
+    assert old.exists()  # the young one, which bears its name now
 
 
 # -- signs of life
