@@ -57,8 +57,8 @@ async def test_a_holder_on_another_host_is_named_after_its_lease_was_waited_for(
 
 
 async def test_the_lease_is_renewed_while_the_account_is_held(work: Workplace) -> None:
-    async with hold_account(work.home, "bybit", work.ledger, "host:1", lease_seconds=0.3):
-        await asyncio.sleep(0.6)
+    async with hold_account(work.home, "bybit", work.ledger, "host:1", lease_seconds=1.2):
+        await asyncio.sleep(1.5)
         with pytest.raises(LeaseLost, match="host:1"):
             work.ledger.take_lease("bybit", "host:2", WallClock().now(), 60)
 

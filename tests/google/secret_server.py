@@ -5,7 +5,6 @@ is disabled or destroyed is FAILED_PRECONDITION; a payload travels with its CRC3
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,7 +39,7 @@ class SecretServer:
     metadata_denied: bool = False  # the role lets payloads be read and nothing else
     failures: list[grpc.StatusCode] = field(default_factory=list)  # the next answers, one each
     down: bool = False  # UNAVAILABLE, until it is taken back
-    slow_seconds: float = 0.0
+    answering: threading.Event = field(default_factory=threading.Event)  # while it is not set, nobody gets an answer
     damaged: int = 0  # so many payloads arrive changed
     without_checksum: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)  # method and name of every request
@@ -98,7 +97,7 @@ class SecretServer:
             self.asked.append((method, name))
             self.headers.append({str(key): str(value) for key, value in context.invocation_metadata()})
             failure = self.failures.pop(0) if self.failures else None
-        time.sleep(self.slow_seconds)
+        self.answering.wait()
         if self.down:
             context.abort(grpc.StatusCode.UNAVAILABLE, "the service is away")
         if failure is not None:
@@ -126,6 +125,7 @@ def _handler(answer: Callable[[Any, grpc.ServicerContext], Any], asked: Any, tol
 def secret_server() -> Iterator[SecretServer]:
     """Run the server on a free port of loopback for the length of the block."""
     told = SecretServer()
+    told.answering.set()
     methods = {
         "AccessSecretVersion": _handler(told.access, api.AccessSecretVersionRequest, api.AccessSecretVersionResponse),
         "GetSecretVersion": _handler(told.get, api.GetSecretVersionRequest, api.SecretVersion),
@@ -140,4 +140,5 @@ def secret_server() -> Iterator[SecretServer]:
     try:
         yield told
     finally:
+        told.answering.set()
         server.stop(None)

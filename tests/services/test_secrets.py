@@ -115,11 +115,11 @@ async def test_reading_does_not_hold_up_the_event_loop(server: SecretServer) -> 
     import asyncio
 
     server.add("crypto-bot-bitbank", BOTH)
-    server.slow_seconds = 0.4
+    server.answering.clear()
     waiting = asyncio.ensure_future(read_credentials(settings(server), "bitbank"))
-    began = time.monotonic()
-    await asyncio.sleep(0.05)
-    assert time.monotonic() - began < 0.3 and not waiting.done()
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)  # the loop turns; held up, it would find the reading given up
+    assert not done
+    server.answering.set()
     assert (await waiting).api_key.reveal() == "key-in-google"
 
 
@@ -148,10 +148,9 @@ def test_a_refusal_is_told_at_once_and_forgets_what_was_kept(
     reader = manager(server, total=0.3)
     assert reader.read("s", 1, ttl=0).text == Secret(CANARY)
     wrong(server)  # type: ignore[operator]
-    began = time.monotonic()
     with pytest.raises(kind, match=said):
         reader.read("s", 1, ttl=0)
-    assert time.monotonic() - began < 0.5 and server.accesses() == 2
+    assert server.accesses() == 2  # the first reading, and this one once
     server.down = True
     with pytest.raises(SecretUnavailable):  # nothing is kept that could be given
         reader.read("s", 1, ttl=1000)
@@ -160,9 +159,8 @@ def test_a_refusal_is_told_at_once_and_forgets_what_was_kept(
 def test_a_passing_trouble_is_repeated_through(server: SecretServer) -> None:
     server.add("s", "text")
     server.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL]
-    began = time.monotonic()
     assert manager(server).read("s", 1, ttl=0).text.reveal() == "text"
-    assert server.accesses() == 4 and time.monotonic() - began < 3
+    assert server.accesses() == 4
 
 
 @pytest.mark.parametrize("trouble", ["down", "slow", "nobody listens", "never answers"])
@@ -172,7 +170,7 @@ def test_a_service_that_is_away_costs_no_more_than_it_is_allowed(server: SecretS
     if trouble == "down":
         server.down = True
     elif trouble == "slow":
-        server.slow_seconds = 0.7
+        server.answering.clear()
     elif trouble == "nobody listens":
         reader = SecretManager("p", None, "127.0.0.1:1", attempt_seconds=0.5, total_seconds=1.2)
     else:
@@ -185,11 +183,12 @@ def test_a_service_that_is_away_costs_no_more_than_it_is_allowed(server: SecretS
     began = time.monotonic()
     with pytest.raises(SecretUnavailable, match="cannot be read now"):
         reader.read("s", 1, ttl=0)
-    assert time.monotonic() - began < 1.6
+    first, asked = time.monotonic() - began, len(server.asked)
+    assert first < 3  # it is allowed 1.2 s
     began = time.monotonic()
     with pytest.raises(SecretUnavailable):  # the next secret is not waited for again
         reader.read("another", 1, ttl=0)
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < first / 4 and len(server.asked) == asked
 
 
 def test_a_process_that_google_does_not_know_is_told_so_at_once(
