@@ -30,6 +30,7 @@ from config.guide import API_AWAY
 from config.secret import know_passwords
 from config.settings_prefect import PrefectSettings
 from services.children import signals_held
+from services.files import write_whole
 
 # Where a running server leaves its address for other commands.
 _NOTE = "api-address"
@@ -151,7 +152,7 @@ def prefect_server(
         with signals_held():
             server = PrefectServer(api, log, port, settings.listen_on)
             at_end.callback(lambda: _stop(server.process))
-        note.write_text(api)
+        write_whole(note, api)
         try:
             yield server
         finally:
@@ -284,7 +285,7 @@ def _one_certificate(home: Path) -> Path:
     end = "-----END CERTIFICATE-----\n"
     first = Path(certifi.where()).read_text(encoding="ascii", errors="ignore").partition(end)[0]
     path = (home / "one-root-certificate.pem").resolve()
-    path.write_text(first[first.index("-----BEGIN") :] + end, encoding="ascii")
+    write_whole(path, first[first.index("-----BEGIN") :] + end)
     return path
 
 

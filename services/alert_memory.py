@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from services.files import write_whole
 from trading.day import JAPAN
 from trading.notices import Notice
 
@@ -137,9 +138,7 @@ class AlertMemory:
             if not self._changed:
                 return
             try:
-                draft = self._path.with_suffix(".new")
-                draft.write_text(json.dumps(self._state, ensure_ascii=False), encoding="utf-8")
-                draft.replace(self._path)
+                write_whole(self._path, json.dumps(self._state, ensure_ascii=False))
                 self._stamp = _stamp(self._path)
             except OSError as error:
                 log.warning("alerts: %s cannot be written (%s)", self._path, error)

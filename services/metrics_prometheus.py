@@ -6,12 +6,12 @@ asks: it leaves `<home>/metrics/prometheus/text/PROCESS.prom`, for node_exporter
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.files import write_whole
 from services.metrics import BY_NAME, Kind, Point, Snapshot
 
 if TYPE_CHECKING:
@@ -83,12 +83,9 @@ class PrometheusSink:
         else:
             last = self._first_port + PORTS - 1
             raise NoFreePort(f"no free port from {self._first_port} to {last}: set monitoring.prometheus_port")
-        path = self._target()
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._forget_the_dead(port)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"task": self._process}}]))
-        draft.replace(path)
+        told = [{"targets": [f"127.0.0.1:{port}"], "labels": {"task": self._process}}]
+        write_whole(self._target(), json.dumps(told))
 
     def _forget_the_dead(self, port: int) -> None:
         """A process that was killed leaves its target: at the port that is ours now, our values would be called its."""

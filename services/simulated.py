@@ -17,6 +17,7 @@ from config.credentials import without_secrets
 from config.errors import ConfigurationError
 from config.settings import ExchangeName
 from services.children import signals_held
+from services.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def find_venue(home: Path, exchange: ExchangeName) -> VenueAddress | None:
         address = VenueAddress(**json.loads(_note(home, exchange).read_text()))
         os.kill(address.pid, 0)
     except (OSError, ValueError, TypeError, OverflowError):
-        return None  # no note, half a note, or a process that is gone or is somebody else's by now
+        return None  # no note, none of ours, or a process that is gone or is somebody else's by now
     return address
 
 
@@ -122,10 +123,7 @@ def note_venue(home: Path, line: str, pid: int, requests_per_minute: int | None 
     known = {field.name for field in fields(VenueAddress)}
     told = {key: value for key, value in told.items() if key in known}
     address = VenueAddress(**told, pid=pid, requests_per_minute=requests_per_minute)
-    note = _note(home, told["exchange"])
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.touch(mode=0o600)
-    note.write_text(json.dumps(asdict(address)))
+    write_whole(_note(home, told["exchange"]), json.dumps(asdict(address)), mode=0o600)
     return address
 
 
