@@ -213,7 +213,11 @@ def prefect_api(home: Path, settings: PrefectSettings) -> Iterator[str]:
         os.environ.setdefault(name, value)
     with running_api(home, settings) as running:
         if running is not None:
-            yield running
+            try:
+                yield running
+            finally:
+                if not api_is_up(running):
+                    _leave_the_rest_unsent()
             return
     sys.stderr.write("starting Prefect's server (some seconds; `crypto-bot up` keeps one running)\n")
     with prefect_server(home / "prefect", settings=settings) as server:
@@ -258,6 +262,21 @@ def send_what_is_left() -> None:
 
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=5)
+
+
+def _leave_the_rest_unsent() -> None:
+    """Prefect sends it at the end of a process, and waits for a server that hangs, ten seconds for each of three tries:
+    half a minute in which a person presses Ctrl+C again.
+    """
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    workers: tuple[Any, ...] = (APILogWorker, EventsWorker)
+    for each in [each for worker in workers for each in worker._instances.values()]:
+        if each._loop is not None and each._task is not None:
+            each._loop.call_soon_threadsafe(each._task.cancel)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from services.children import ending_signals
 T = TypeVar("T")
 
 _LET_FINISH_SECONDS = 3.0
+_LAST_WORDS_SECONDS = 5.0
 
 
 def run_until_stopped(program: Callable[[asyncio.Event], Awaitable[int]]) -> int:
@@ -53,7 +54,11 @@ def run_until_stopped(program: Callable[[asyncio.Event], Awaitable[int]]) -> int
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Await `work`; a stop lets it finish for a moment, then cancels it (a placement is seen through): None."""
+    """Await `work`; a stop lets it finish for a moment, then cancels it (a placement is seen through): None.
+
+    Prefect tells its server of every run that is cancelled, and one that hangs keeps it for most of a minute, three
+    tries at each thing it says: each gets 5 s and is cancelled as well.
+    """
     task = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
     try:
@@ -63,8 +68,9 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
     finally:
         # Also where the account was lost, which cancels us: no cycle goes on behind a trader that has ended.
         stopped.cancel()
-        task.cancel()
-        await asyncio.wait({task})
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_LAST_WORDS_SECONDS)
     try:
         return task.result()
     except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from config.settings import ExchangeName
 from execution.cancel import cancel
+from execution.desk import see_through
 from execution.place import PlacementHeld, place
 from execution.reconcile import Reconciliation, reconcile
 from execution.settle import settle
@@ -83,7 +84,7 @@ async def try_minimal_order(exchange: ExchangeName) -> tuple[Check, ...]:
             if not checks[-1].passed:
                 break
     finally:
-        await _leave_nothing(here)
+        await see_through(_leave_nothing(here))
     return tuple(checks)
 
 

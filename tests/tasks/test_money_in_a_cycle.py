@@ -1,5 +1,6 @@
 """The doorways to the order path: whose account, whose coins, whose orders and whose evidence a cycle goes by."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -467,4 +468,28 @@ async def test_a_minimal_order_whose_answer_is_lost_is_found_and_taken_back(room
     checks = await try_minimal_order.fn(NAME)
     assert not all(check.passed for check in checks)
     assert len(room.venue.booked) == 1
+    assert not room.venue.resting() and not room.ledger.in_flight(NAME)
+
+
+async def test_a_minimal_order_is_taken_back_however_often_its_check_is_cancelled(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.certify("read_only", "0")
+    asked, answer, cancel = asyncio.Event(), asyncio.Event(), room.venue.cancel
+
+    async def slow(*words: str) -> None:
+        asked.set()
+        await answer.wait()
+        await cancel(*words)
+
+    monkeypatch.setattr(room.venue, "cancel", slow)
+    check = asyncio.ensure_future(try_minimal_order.fn(NAME))
+    await asked.wait()
+    for _ in range(3):
+        check.cancel()
+        done, _ = await asyncio.wait({check}, timeout=0.05)
+        assert not done and room.venue.resting()
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await check
     assert not room.venue.resting() and not room.ledger.in_flight(NAME)
