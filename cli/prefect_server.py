@@ -255,12 +255,7 @@ def send_what_is_left() -> None:
     """Send what Prefect has still to tell its server: logs and events leave in batches, and complain aloud when the
     server has gone before them.
     """
-    if "prefect" not in sys.modules:
-        return
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (APILogWorker, EventsWorker):
+    for worker in _senders():
         worker.drain_all(timeout=5)
 
 
@@ -268,15 +263,19 @@ def _leave_the_rest_unsent() -> None:
     """Prefect sends it at the end of a process, and waits for a server that hangs, ten seconds for each of three tries:
     half a minute in which a person presses Ctrl+C again.
     """
+    for each in [each for worker in _senders() for each in worker._instances.values()]:
+        if each._loop is not None and each._task is not None:
+            each._loop.call_soon_threadsafe(each._task.cancel)
+
+
+def _senders() -> tuple[Any, ...]:
+    """What sends logs and events in the background; nothing where Prefect was not imported."""
     if "prefect" not in sys.modules:
-        return
+        return ()
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    workers: tuple[Any, ...] = (APILogWorker, EventsWorker)
-    for each in [each for worker in workers for each in worker._instances.values()]:
-        if each._loop is not None and each._task is not None:
-            each._loop.call_soon_threadsafe(each._task.cancel)
+    return APILogWorker, EventsWorker
 
 
 @contextlib.contextmanager

@@ -262,7 +262,7 @@ class AccountBooks:
             failed=int(failed),
             breaches=breaches,
             newest_read=None if read is None else _cycle(read),
-            latencies_ms=tuple(float(each) for each in latencies if each is not None),
+            latencies_ms=tuple(float(each) for each in latencies if each is not None),  # milliseconds, no money
         )
 
     # -- rungs

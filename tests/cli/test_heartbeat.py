@@ -31,8 +31,10 @@ async def test_it_changes_while_the_loop_runs_and_stands_still_while_it_hangs(
 
 async def test_a_disk_that_takes_no_sign_of_life_ends_no_trader(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
-    async with beating(beat_file(tmp_path, "bitbank")):
+    file = beat_file(tmp_path, "bitbank")
+    async with beating(file):
         await asyncio.sleep(0.01)
+        assert last_beat(file) is None
 
 
 @pytest.mark.parametrize("cycle_seconds", [20, 60, 300])

@@ -181,6 +181,7 @@ async def test_a_page_of_html_is_no_answer_to_a_cancel(venue: Venue, exchange: B
 async def test_cancelling_an_order_that_has_ended_is_no_error(venue: Venue, exchange: Bitflyer) -> None:
     venue.answers[CANCEL] = no(-111, "Order not found", 404)
     await exchange.cancel("BTC/JPY", acceptance_id(1))
+    assert acceptance_id(1) in venue.asked[-1].body  # it was asked, and refused
 
 
 @pytest.mark.parametrize("garbage", [EMPTY, Said(200, "<html></html>", "text/html"), {"orders": []}])
